@@ -1,0 +1,53 @@
+"""What delivery is told of the settings."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mailgate.model.retry import RetrySchedule
+
+TlsMode = Literal["starttls", "implicit", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A login at the upstream; the password is kept out of every representation."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamSettings:
+    """
+    One ``[[upstream]]`` table: an internal SMTP server.
+
+    Attributes:
+        host: DNS name or IP address; with TLS, the server's certificate must carry it.
+        port: TCP port.
+        tls: ``starttls`` (required, never stripped), ``implicit`` or ``none``.
+        ca: PEM file of the CA that signs the server's certificate; None for the system's.
+        credentials: the login, or None.
+        connections: the most connections to hold open at once.
+
+    """
+
+    host: str
+    port: int = 25
+    tls: TlsMode = "starttls"
+    ca: Path | None = None
+    credentials: Credentials | None = None
+    connections: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """
+    The ``[[upstream]]`` tables in order of preference, and ``[delivery]``.
+
+    `hostname` is the name that EHLO gives.
+    """
+
+    hostname: str
+    upstreams: tuple[UpstreamSettings, ...]
+    schedule: RetrySchedule = field(default_factory=RetrySchedule)

@@ -1,0 +1,1 @@
+"""Where the outside meets the gateway: Twisted glue between bytes and intake."""

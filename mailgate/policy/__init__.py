@@ -1,0 +1,1 @@
+"""Pure decisions: who a certificate is, and what that client may send."""
