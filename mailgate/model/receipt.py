@@ -69,7 +69,7 @@ class MessageRecord:
         client: the client that owns it.
         status: the state now; `sending` while a delivery holds its lease.
         attempts: deliveries that were tried and settled.
-        next_attempt_at: when it is due, or None once it is final.
+        next_attempt_at: when it is due; None while an attempt is under way, and once it is final.
         expires_at: when the gateway gives up.
         recipients: in the envelope's order.
         metadata: the client's own labels.

@@ -10,6 +10,13 @@ from mailgate.model.outcome import Outcome
 from mailgate.model.receipt import MessageRecord, Receipt
 
 
+LEASE_SECONDS = 30.0
+"""How long a lease lasts from when it is taken or renewed; after that anyone may claim the message."""
+
+KEY_SECONDS = 7 * 86400.0
+"""How long an idempotency key is remembered at least, whatever the retention."""
+
+
 class QueueError(Exception):
     """The queue can't be opened or used; the text is one sentence that names the file or server."""
 
@@ -45,10 +52,19 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """At most `limit` messages in each window of `period` seconds."""
+    """
+    At most `limit` messages in each window of `period` seconds.
+
+    Windows are aligned to the epoch: a day's begins at 00:00 UTC. A message counts in the window of its
+    `created_at`; one that is refused, and a repeat under a stored idempotency key, don't count.
+    """
 
     limit: int
     period: float
+
+    def __post_init__(self) -> None:
+        if self.limit < 0 or self.period <= 0:
+            raise ValueError("a quota's limit is not negative and its period lies above zero")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +168,12 @@ class Settlement:
 
 class Queue(Protocol):
     """
-    A durable queue.
+    A durable queue, called from the reactor's thread.
 
     Every Deferred fails with QueueError where the database could not do it; then nothing of it was done.
+    A Deferred that fires tells of something that would survive a power cut. Calls that wait at the same time
+    may be carried out in any order; whatever is called after a Deferred has fired sees what that one did.
+    Cancelling a Deferred only stops the waiting, not the work. After `close` every call fails.
     """
 
     def accept(self, message: NewMessage) -> Deferred[Receipt]:
@@ -163,28 +182,61 @@ class Queue(Protocol):
 
         Many messages share one commit. Fails with IdempotencyKeyReusedError, or QuotaExceededError; a repeat
         of a stored key with the same fingerprint fires with the first receipt, `replayed`, and stores nothing.
+        A key is remembered as long as its message's record, and at least KEY_SECONDS.
         """
 
     def claim(self, limit: int, now: float) -> Deferred[Sequence[Claim]]:
-        """Lease up to `limit` due messages to this gateway, the longest due first."""
+        """
+        Lease up to `limit` due messages to this gateway for LEASE_SECONDS, the longest due first.
 
-    def settle(self, settlement: Settlement) -> Deferred[None]:
-        """Record an attempt's outcome, end the lease, and drop the content once every outcome is final."""
+        Fewer may come while more are due, where their contents would need much memory. A message whose lease
+        ran out is due again for everyone, this gateway included: who forgot to renew can meet it twice.
+        """
+
+    def settle(self, settlement: Settlement) -> Deferred[bool]:
+        """
+        Record an attempt's outcome, end the lease, and drop the content once every outcome is final.
+
+        Fires with False, and records nothing, where this gateway no longer holds the lease (it ran out and
+        was taken by another, or the message was settled before); with True otherwise. A lease that ran out but
+        that nobody took still counts as held. Fails with QueueError where the outcomes are not of open
+        recipients, or leave some open without a `due_at`.
+        """
 
     def renew(self, ids: Sequence[str], now: float) -> Deferred[None]:
-        """Extend the leases that this gateway holds by a whole lease time."""
+        """Make the leases among `ids` that this gateway still holds last LEASE_SECONDS from `now`."""
 
     def release(self, ids: Sequence[str], due_at: float) -> Deferred[None]:
-        """Give leases back without an attempt being counted; the messages are due at `due_at`."""
+        """
+        Give leases back without an attempt being counted; the messages are due at `due_at`.
+
+        Ids whose lease this gateway doesn't hold are left as they are.
+        """
 
     def next_due(self) -> Deferred[float | None]:
-        """Return when the earliest message is due that nobody delivers now, or None."""
+        """
+        Return when a claim can next find something; None if there is no unfinished message.
+
+        That is when the earliest message is due, or the earliest lease ends unless it is renewed.
+        """
 
     def find(self, client: str, message: str) -> Deferred[MessageRecord | None]:
         """Return the client's own message of that id; None if there is none, or it is another client's."""
 
+    def used(self, client: str, period: float, now: float) -> Deferred[int]:
+        """Return how many messages count against a quota of that period in the window that holds `now`."""
+
     def purge(self, now: float) -> Deferred[int]:
-        """Forget finished messages and idempotency keys past the retention; return how many messages."""
+        """
+        Forget what finished longer ago than the retention, and quota windows that are over.
+
+        Returns how many messages were forgotten. Works in small steps between which other calls get their turn.
+        """
 
     def close(self) -> Deferred[None]:
-        """Finish what was begun, release every lease this gateway holds, and close the database."""
+        """
+        Finish what was begun, release every lease this gateway holds, and close the database.
+
+        Fails with QueueError where the leases couldn't be released; the database is closed all the same, and
+        the messages are claimed again when the queue is next opened, or their leases end.
+        """
