@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from mailgate.model.address import Address
+from mailgate.wire.address import to_a_label
+from mailgate.wire.units import format_rate, parse_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,24 @@ class AddressPattern:
     domain: str | None
     subdomains: bool = False
 
+    @classmethod
+    def parse(cls, text: str) -> "AddressPattern":
+        """Read a pattern as settings write it. Raises ValueError with a sentence."""
+        if text == "*":
+            return cls(None, None)
+        local, at, domain = text.rpartition("@")
+        if not at or not local or not domain or ("*" in local and local != "*"):
+            raise ValueError(
+                f'"{text}" is not an address pattern: write "*", "*@example.com", "*@*.example.com" or one address'
+            )
+        below = domain.removeprefix("*.")
+        return cls(None if local == "*" else local, to_a_label(below), subdomains=below != domain)
+
+    def __str__(self) -> str:
+        if self.local is None and self.domain is None:
+            return "*"
+        return f"{self.local or '*'}@{'*.' if self.subdomains else ''}{self.domain}"
+
     def matches(self, address: Address) -> bool:
         """Tell whether the pattern names the address."""
         if self.local is not None and self.local.lower() != address.local.lower():
@@ -34,10 +54,18 @@ class AddressPattern:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `count` in `period` seconds, in the long run; bursts up to `count`."""
+    """At most `count` in `period` seconds."""
 
     count: int
     period: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Rate":
+        """Read ``60/minute``. Raises ValueError with a sentence."""
+        return cls(*parse_rate(text))
+
+    def __str__(self) -> str:
+        return format_rate(self.count, self.period)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +81,8 @@ class ClientRules:
         senders: bind the envelope's sender and every address of the header From.
         recipients: bind every envelope recipient.
         doors: the doors this client may use, or None for every one.
-        rate, quota: messages over time, or None.
+        rate: messages over a short time, with bursts of up to its count, or None.
+        quota: messages in each window of its period, counted in the queue, or None.
         max_message: octets of the composed message, or None for the gateway's own limit.
         enabled: False refuses the client by name.
 
@@ -68,3 +97,14 @@ class ClientRules:
     quota: Rate | None = None
     max_message: int | None = None
     enabled: bool = True
+
+    def describe(self) -> dict[str, object]:
+        """Return the rules as plain values, for their own client to read."""
+        return {
+            "senders": [str(pattern) for pattern in self.senders],
+            "recipients": [str(pattern) for pattern in self.recipients],
+            "doors": None if self.doors is None else sorted(self.doors),
+            "rate": None if self.rate is None else str(self.rate),
+            "quota": None if self.quota is None else str(self.quota),
+            "max_message": self.max_message,
+        }

@@ -1,0 +1,293 @@
+"""Decide, commit, hand over: the way of every submission past its door."""
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from mailgate.intake.rates import Rates
+from mailgate.intake.values import Admission, Handover, Limits, Origin, Standing
+from mailgate.intake.waiting import Attempts
+from mailgate.model.identity import ClientIdentity, PeerCertificate
+from mailgate.model.ids import is_id, new_id
+from mailgate.model.journal import Journal
+from mailgate.model.outcome import Status
+from mailgate.model.receipt import DryRun, MessageRecord, Receipt
+from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.model.submission import Submission
+from mailgate.policy.clients import ClientDirectory
+from mailgate.policy.decide import decide
+from mailgate.policy.rules import ClientRules
+from mailgate.queue.interface import (
+    Claim,
+    IdempotencyKeyReusedError,
+    NewMessage,
+    Queue,
+    QueueError,
+    Quota,
+    QuotaExceededError,
+)
+from mailgate.wire.mime import Trace, header_fields, stamp
+
+_DRAINING = Refusal(RefusalCode.DRAINING, "the gateway is shutting down", retry_after=10)
+_NOT_FOUND = Refusal(RefusalCode.NOT_FOUND, "there is no such message")
+_STORAGE_RETRY = 30.0
+
+
+class Intake:
+    """
+    Decides on submissions and puts what is allowed on disk.
+
+    `directory` and `limits` are read afresh for every request; replacing them is a reload.
+    """
+
+    def __init__(
+        self,
+        *,
+        hostname: str,
+        directory: ClientDirectory,
+        limits: Limits,
+        queue: Queue,
+        handover: Handover,
+        admission: Admission,
+        journal: Journal,
+        clock: IReactorTime,
+    ) -> None:
+        self.directory = directory
+        self.limits = limits
+        self._hostname = hostname
+        self._queue = queue
+        self._handover = handover
+        self._admission = admission
+        self._journal = journal
+        self._clock = clock
+        self._draining = False
+        self._rates = Rates()
+        self._attempts = Attempts(clock)
+        self._in_progress: set[tuple[str, str]] = set()
+
+    def drain(self) -> None:
+        """Refuse every further submission; those under way go on."""
+        self._draining = True
+
+    def identify(self, certificate: PeerCertificate, door: str) -> ClientIdentity | Refusal:
+        """Return which client the certificate proves, if it may use the door."""
+        return self.directory.identify(certificate, door)
+
+    def max_message(self, identity: ClientIdentity) -> int:
+        """Return the octets that this client's composed message may have."""
+        rules = self.directory.rules(identity.label)
+        own = None if rules is None else rules.max_message
+        return self.limits.max_message if own is None else min(own, self.limits.max_message)
+
+    def submit(
+        self, identity: ClientIdentity, submission: Submission, origin: Origin
+    ) -> Deferred[Receipt | DryRun | Refusal]:
+        """
+        Decide on a submission, and fire once it is durable or refused.
+
+        The Deferred never fails, and cancelling it doesn't undo what has begun.
+        """
+        now = self._clock.seconds()
+        message = self._compose(identity, submission, origin, now)
+        rules = self.directory.rules(identity.label)
+        refusal = self._decide(rules, submission, len(message.content))
+        if refusal is None and rules is not None and submission.dry_run:
+            return succeed(_dry_run(rules, message))
+        if refusal is None:
+            refusal = self._take(identity, rules, now)
+        if refusal is not None:
+            self._journal_refusal(identity, origin, refusal)
+            return succeed(refusal)
+        return self._store(identity, message, origin)
+
+    def find(self, identity: ClientIdentity, message: str) -> Deferred[MessageRecord | Refusal]:
+        """Return the client's own message, or the refusal `not_found`; another client's is not found either."""
+        if not is_id(message):
+            return succeed(_NOT_FOUND)
+        found = self._queue.find(identity.client, message)
+        return found.addCallbacks(lambda record: record or _NOT_FOUND, self._storage_trouble)
+
+    def wait(self, identity: ClientIdentity, message: str, seconds: float) -> Deferred[MessageRecord | Refusal]:
+        """
+        Return the message as `find` does, once an attempt of it has ended or after so many seconds.
+
+        Fires at once for a message that was attempted before.
+        """
+        # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
+        ended = self._attempts.wait(message, seconds)
+
+        def attempted_before(record: MessageRecord | Refusal) -> MessageRecord | Refusal | Deferred[None]:
+            if isinstance(record, Refusal) or record.attempts or record.status.final:
+                self._attempts.ended(message)
+                return record
+            return ended.addCallback(lambda _: self.find(identity, message))
+
+        return self.find(identity, message).addCallback(attempted_before)
+
+    def settled(self, message: str) -> None:
+        """Hear from delivery that an attempt of the message has ended and is on disk."""
+        self._attempts.ended(message)
+
+    def describe(self, identity: ClientIdentity) -> Deferred[Standing | Refusal]:
+        """Return the client's rules and what is left of its rate and quota."""
+        rules = self.directory.rules(identity.label)
+        if rules is None:
+            return succeed(Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate"))
+        now = self._clock.seconds()
+        rate = None if rules.rate is None else self._rates.left(identity.client, rules.rate, now)
+        description = {**rules.describe(), "max_message": self.max_message(identity)}
+        quota = rules.quota
+        if quota is None:
+            return succeed(Standing(description, rate, None))
+        used = self._queue.used(identity.client, quota.period, now)
+        return used.addCallbacks(
+            lambda count: Standing(description, rate, max(0, quota.count - count)), self._storage_trouble
+        )
+
+    def _compose(self, identity: ClientIdentity, submission: Submission, origin: Origin, now: float) -> NewMessage:
+        identifier = new_id(now)
+        message_id = submission.message_id or f"<{identifier}@{self._hostname}>"
+        due_at = max(now, submission.scheduled_at or now)
+        content = stamp(
+            submission.content,
+            trace=Trace(
+                hostname=self._hostname,
+                client=identity.client,
+                protocol=origin.protocol,
+                address=origin.address,
+                id=identifier,
+                time=now,
+            ),
+            message_id=None if submission.message_id else message_id,
+            date=None if submission.has_date else now,
+        )
+        rules = self.directory.rules(identity.label)
+        quota = rules.quota if rules else None
+        return NewMessage(
+            id=identifier,
+            message_id=message_id,
+            client=identity.client,
+            door=origin.door,
+            created_at=now,
+            due_at=due_at,
+            expires_at=submission.expires_at or due_at + self.limits.give_up_after,
+            sender=str(submission.envelope.sender),
+            recipients=tuple(str(recipient.address) for recipient in submission.envelope.recipients),
+            content=content,
+            eight_bit=submission.eight_bit,
+            smtputf8=submission.envelope.needs_smtputf8,
+            fingerprint=submission.fingerprint,
+            idempotency_key=submission.idempotency_key,
+            metadata=submission.metadata,
+            quota=None if quota is None else Quota(quota.count, quota.period),
+            lease=due_at <= now and self._handover.has_room(len(content)),
+        )
+
+    def _decide(self, rules: ClientRules | None, submission: Submission, size: int) -> Refusal | None:
+        if self._draining:
+            return _DRAINING
+        if rules is None:
+            return Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate")
+        return decide(rules, submission, size=size, max_message=self.limits.max_message) or self._admission()
+
+    def _take(self, identity: ClientIdentity, rules: ClientRules | None, now: float) -> Refusal | None:
+        if rules is None or rules.rate is None:
+            return None
+        wait = self._rates.take(identity.client, rules.rate, now)
+        if wait:
+            return Refusal(
+                RefusalCode.RATE_LIMITED, f"more than {rules.rate} messages", retry_after=max(1.0, wait)
+            )
+        return None
+
+    def _store(
+        self, identity: ClientIdentity, message: NewMessage, origin: Origin
+    ) -> Deferred[Receipt | DryRun | Refusal]:
+        key = (identity.client, message.idempotency_key or "")
+        if message.idempotency_key is not None:
+            if key in self._in_progress:
+                return succeed(
+                    Refusal(
+                        RefusalCode.IDEMPOTENCY_IN_PROGRESS,
+                        "the first request with this idempotency key is still in progress",
+                        retry_after=1,
+                    )
+                )
+            self._in_progress.add(key)
+
+        def stored(receipt: Receipt) -> Receipt | Refusal:
+            self._in_progress.discard(key)
+            self._journal_acceptance(message, receipt, origin)
+            if not receipt.replayed:
+                if message.lease:
+                    self._handover.deliver(Claim.of(message))
+                else:
+                    self._handover.wake()
+            return receipt
+
+        def refused(failure: Failure) -> Receipt | Refusal:
+            self._in_progress.discard(key)
+            refusal = self._refusal_of(failure)
+            self._journal_refusal(identity, origin, refusal)
+            return refusal
+
+        answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
+        self._queue.accept(message).addCallbacks(stored, refused).addBoth(answer.callback)
+        return answer
+
+    def _refusal_of(self, failure: Failure) -> Refusal:
+        error = failure.value
+        if isinstance(error, IdempotencyKeyReusedError):
+            return Refusal(
+                RefusalCode.IDEMPOTENCY_KEY_REUSED, "the idempotency key was used before for other content"
+            )
+        if isinstance(error, QuotaExceededError):
+            return Refusal(
+                RefusalCode.QUOTA_EXCEEDED,
+                "the client's quota is used up",
+                retry_after=max(1.0, error.retry_after),
+            )
+        return self._storage_trouble(failure)
+
+    def _storage_trouble(self, failure: Failure) -> Refusal:
+        # A defect is journaled like a broken disk: the client's next try may still succeed, and must be answered.
+        reason = str(failure.value) if failure.check(QueueError) else failure.getTraceback()
+        self._journal.record("queue.error", reason=reason)
+        return Refusal(
+            RefusalCode.STORAGE_UNAVAILABLE, "the queue can't be used right now", retry_after=_STORAGE_RETRY
+        )
+
+    def _journal_acceptance(self, message: NewMessage, receipt: Receipt, origin: Origin) -> None:
+        self._journal.record(
+            "message.replayed" if receipt.replayed else "message.accepted",
+            message=receipt.id,
+            client=message.client,
+            door=origin.door,
+            address=origin.address,
+            request=origin.request_id,
+            sender=message.sender,
+            recipients=len(message.recipients),
+            size=len(message.content),
+            scheduled=receipt.status is Status.SCHEDULED or None,
+        )
+
+    def _journal_refusal(self, identity: ClientIdentity, origin: Origin, refusal: Refusal) -> None:
+        self._journal.record(
+            "message.refused",
+            client=identity.client,
+            door=origin.door,
+            address=origin.address,
+            request=origin.request_id,
+            reason=refusal.code.value,
+            detail=refusal.detail,
+        )
+
+
+def _dry_run(rules: ClientRules, message: NewMessage) -> DryRun:
+    return DryRun(
+        rule=rules.label,
+        envelope_sender=message.sender,
+        recipients=message.recipients,
+        headers=header_fields(message.content),
+        size=len(message.content),
+    )

@@ -1,0 +1,29 @@
+"""What is left of each client's rate, in memory."""
+
+from mailgate.policy.rate import Bucket
+from mailgate.policy.rules import Rate
+
+_MANY = 10_000
+
+
+class Rates:
+    """One bucket a client; the clients of the wildcard entry can't make it grow without bound."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, Bucket] = {}
+
+    def take(self, client: str, rate: Rate, now: float) -> float:
+        """Take one message from the client's rate; return 0, or the seconds to wait where none is left."""
+        bucket, wait = self._bucket(client, rate, now).take(rate, now)
+        self._buckets.pop(client, None)
+        self._buckets[client] = bucket
+        if len(self._buckets) > _MANY:
+            del self._buckets[next(iter(self._buckets))]
+        return wait
+
+    def left(self, client: str, rate: Rate, now: float) -> int:
+        """Return how many messages the client may send at once."""
+        return int(self._bucket(client, rate, now).at(rate, now).tokens)
+
+    def _bucket(self, client: str, rate: Rate, now: float) -> Bucket:
+        return self._buckets.get(client) or Bucket.full(rate, now)

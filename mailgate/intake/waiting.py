@@ -1,0 +1,36 @@
+"""Requests that wait until delivery has said something of their message."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+
+class Attempts:
+    """Tells who waits for it that an attempt of a message has ended."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: dict[str, list[Deferred[None]]] = {}
+
+    def wait(self, message: str, seconds: float) -> Deferred[None]:
+        """Return a Deferred that fires at the end of the message's next attempt, or after so many seconds."""
+        ended: Deferred[None] = Deferred()
+        self._waiting.setdefault(message, []).append(ended)
+        timeout = self._clock.callLater(seconds, self._give_up, message, ended)
+
+        def cancel(_: None) -> None:
+            if timeout.active():
+                timeout.cancel()
+
+        return ended.addCallback(cancel)
+
+    def ended(self, message: str) -> None:
+        """Wake everyone who waits for this message."""
+        for ended in self._waiting.pop(message, ()):
+            ended.callback(None)
+
+    def _give_up(self, message: str, ended: Deferred[None]) -> None:
+        waiting = self._waiting[message]
+        waiting.remove(ended)
+        if not waiting:
+            del self._waiting[message]
+        ended.callback(None)

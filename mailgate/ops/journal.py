@@ -1,0 +1,72 @@
+"""The journal: one JSON object a line, for journald, containers and people with jq."""
+
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+import msgspec
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+class StreamJournal:
+    """
+    Writes events to a stream, each as one line.
+
+    A stream that has gone away (a closed pipe, a full disk) costs the line, never the gateway.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def record(self, event: str, /, **fields: object) -> None:
+        """Write the event with the time; fields that are None are left out."""
+        try:
+            self._stream.write(_line(event, fields))
+            self._stream.flush()
+        except (OSError, ValueError):
+            # There is nowhere left to tell it.
+            return
+
+
+class LogJournal:
+    """Writes events through Twisted's log, wherever ``twistd`` was told to keep it."""
+
+    _log = Logger(namespace="mailgate")
+
+    def record(self, event: str, /, **fields: object) -> None:
+        """Log the event; fields that are None are left out."""
+        self._log.info("{line}", line=_line(event, fields).rstrip("\n"))
+
+
+@implementer(ILogObserver)
+class JournalObserver:
+    """Turns what Twisted itself logs into lines of the journal, so that one stream has one form."""
+
+    def __init__(self, journal: StreamJournal) -> None:
+        self._journal = journal
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write a log event as ``log.<level>``, with its failure's traceback where it has one."""
+        level = event.get("log_level", LogLevel.info)
+        failure = event.get("log_failure")
+        self._journal.record(
+            f"log.{level.name}",
+            source=event.get("log_namespace"),
+            text=formatEvent(event),
+            traceback=failure.getTraceback() if isinstance(failure, Failure) else None,
+        )
+
+
+def standard_output_observer() -> JournalObserver:
+    """Return the observer that ``twistd -n mailgate`` logs with."""
+    return JournalObserver(StreamJournal(sys.stdout))
+
+
+def _line(event: str, fields: dict[str, object]) -> str:
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    told = {name: value for name, value in fields.items() if value is not None}
+    return _encoder.encode({"time": time, "event": event, **told}).decode() + "\n"

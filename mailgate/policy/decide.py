@@ -1,0 +1,56 @@
+"""Whether a client may send a message: every fault named, the first one deciding."""
+
+from mailgate.model.address import Address
+from mailgate.model.refusal import Fault, FaultCode, Refusal, RefusalCode
+from mailgate.model.submission import Submission
+from mailgate.policy.rules import AddressPattern, ClientRules
+
+
+def decide(rules: ClientRules, submission: Submission, *, size: int, max_message: int) -> Refusal | None:
+    """
+    Return why the rules refuse the submission, or None where they allow it.
+
+    `size` is that of the composed message and `max_message` the gateway's limit, in octets. The refusal's
+    code is that of the first fault in the order sender, recipients, size; its faults are all there are.
+    """
+    senders = _sender_faults(rules, submission)
+    recipients = tuple(
+        Fault(
+            recipient.source,
+            FaultCode.NOT_IN_POLICY,
+            f"{recipient.address} is not a recipient this client may send to",
+        )
+        for recipient in submission.envelope.recipients
+        if not _any(rules.recipients, recipient.address)
+    )
+    limit = max_message if rules.max_message is None else min(rules.max_message, max_message)
+    too_large = (
+        (Fault("", FaultCode.TOO_LONG, f"the composed message has {size} octets; the limit is {limit}"),)
+        if size > limit
+        else ()
+    )
+    faults = senders + recipients + too_large
+    if senders:
+        return Refusal(RefusalCode.SENDER_NOT_ALLOWED, senders[0].detail, faults)
+    if recipients:
+        return Refusal(RefusalCode.RECIPIENT_NOT_ALLOWED, recipients[0].detail, faults)
+    if too_large:
+        return Refusal(RefusalCode.MESSAGE_TOO_LARGE, too_large[0].detail, faults, limit=limit, actual=size)
+    return None
+
+
+def _sender_faults(rules: ClientRules, submission: Submission) -> tuple[Fault, ...]:
+    envelope = submission.envelope
+    named = dict.fromkeys(
+        [(submission.author_source, author) for author in submission.authors]
+        + [(envelope.sender_source, envelope.sender)]
+    )
+    return tuple(
+        Fault(source, FaultCode.NOT_IN_POLICY, f"{address} is not a sender this client may use")
+        for source, address in named
+        if not _any(rules.senders, address)
+    )
+
+
+def _any(patterns: tuple[AddressPattern, ...], address: Address) -> bool:
+    return any(pattern.matches(address) for pattern in patterns)

@@ -1,0 +1,71 @@
+"""One ``[clients.NAME]`` table, turned into the rules of that client."""
+
+import binascii
+import re
+
+from mailgate.policy.clients import WILDCARD
+from mailgate.policy.rules import AddressPattern, ClientRules, Rate
+from mailgate.settings.tables import ClientTable
+from mailgate.settings.values import read, read_optional
+from mailgate.wire.address import to_a_label
+from mailgate.wire.units import parse_size
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH_OCTETS = 32
+_KINDS = "CN:, DNS:, URI:, SHA256: or SPKI:"
+
+
+def client_rules(name: str, table: ClientTable) -> ClientRules:
+    """Return the rules of the entry called `name`. Raises ValueError with a sentence that names the key."""
+    key = f'clients."{name}"'
+    if not name or not name.isprintable():
+        raise ValueError("clients: an entry's name is empty or holds a control character")
+    if name == WILDCARD and table.certificates is not None:
+        raise ValueError(f"{key}.certificates: the wildcard entry is for every other certificate")
+    return ClientRules(
+        label=name,
+        certificates=_certificates(key, name, table.certificates),
+        senders=tuple(read(f"{key}.senders", AddressPattern.parse, text) for text in table.senders),
+        recipients=tuple(read(f"{key}.recipients", AddressPattern.parse, text) for text in table.recipients),
+        doors=None if table.doors is None else frozenset(table.doors),
+        rate=read_optional(f"{key}.rate", Rate.parse, table.rate),
+        quota=read_optional(f"{key}.quota", Rate.parse, table.quota),
+        max_message=read_optional(f"{key}.max_message", parse_size, table.max_message),
+        enabled=table.enabled,
+    )
+
+
+def _certificates(key: str, name: str, listed: list[str] | None) -> tuple[str, ...]:
+    if name == WILDCARD:
+        return ()
+    if listed is None:
+        return (f"CN:{name}",)
+    if not listed:
+        raise ValueError(f"{key}.certificates is empty: no certificate could ever match")
+    return tuple(read(f"{key}.certificates", _certificate, text) for text in listed)
+
+
+def _certificate(text: str) -> str:
+    kind, _, value = text.partition(":")
+    match kind.upper():
+        case "CN" | "URI" if value:
+            return f"{kind.upper()}:{value}"
+        case "DNS" if value:
+            return f"DNS:{to_a_label(value)}"
+        case "SHA256" | "SPKI":
+            return f"{kind.upper()}:{_digest(value)}"
+    raise ValueError(f'"{text}" does not start with {_KINDS}')
+
+
+def _digest(value: str) -> str:
+    """Read a SHA-256 as hexadecimal, with or without colons, or as base64 (the usual form of a pin)."""
+    digest = value.replace(":", "").lower()
+    if _HASH.fullmatch(digest):
+        return digest
+    try:
+        octets = binascii.a2b_base64(value, strict_mode=True)
+    except (binascii.Error, ValueError):
+        octets = b""
+    if len(octets) != _HASH_OCTETS:
+        raise ValueError(f'"{value}" is not a SHA-256 (64 hexadecimal digits, or base64)')
+    return octets.hex()

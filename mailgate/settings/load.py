@@ -1,0 +1,202 @@
+"""From a file's text to the settings of every component, or one sentence that says what is wrong."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from mailgate.delivery.settings import Credentials, DeliverySettings, UpstreamSettings
+from mailgate.doors.settings import HttpsSettings, LimitSettings
+from mailgate.model.retry import RetrySchedule
+from mailgate.policy.clients import ClientDirectory
+from mailgate.policy.rules import ClientRules
+from mailgate.queue.interface import QueueSettings
+from mailgate.settings.clients import client_rules
+from mailgate.settings.tables import (
+    DeliveryTable,
+    HttpsTable,
+    LimitsTable,
+    QueueTable,
+    SettingsFile,
+    TlsTable,
+    UpstreamTable,
+)
+from mailgate.settings.unknown import unknown_keys
+from mailgate.settings.values import read
+from mailgate.trust.settings import TrustSettings
+from mailgate.wire.address import to_a_label
+from mailgate.wire.units import parse_duration, parse_share, parse_size
+
+DEFAULT_PATHS = (Path("mailgate.toml"), Path("/etc/mailgate/mailgate.toml"))
+
+_SMTP_PORT, _SUBMISSIONS_PORT = 25, 465
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class SettingsError(Exception):
+    """The settings can't be used; the text is a sentence that names the file and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole of ``mailgate.toml``, checked; `path` is the file it came from."""
+
+    path: Path
+    hostname: str
+    tls: TrustSettings
+    limits: LimitSettings
+    https: HttpsSettings
+    queue: QueueSettings
+    delivery: DeliverySettings
+    clients: tuple[ClientRules, ...]
+
+
+def find_settings(given: str | None) -> Path:
+    """Return the file to read: the given one, else the first default that exists. Raises SettingsError."""
+    if given is not None:
+        return Path(given)
+    for path in DEFAULT_PATHS:
+        if path.exists():
+            return path
+    listed = " nor ".join(str(path) for path in DEFAULT_PATHS)
+    raise SettingsError(f"there is neither {listed}; name a settings file with --config FILE")
+
+
+def load_settings(path: Path) -> Settings:
+    """
+    Read a settings file and what it names: password files, but neither certificates nor the queue.
+
+    Raises SettingsError.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text (octet {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+    unknown = list(unknown_keys(document))
+    if unknown:
+        raise SettingsError(f"{path}: {'; '.join(unknown)}")
+    try:
+        return _assemble(path, msgspec.convert(document, SettingsFile))
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _assemble(path: Path, file: SettingsFile) -> Settings:
+    base = path.absolute().parent
+    hostname = read("hostname", to_a_label, file.hostname)
+    clients = tuple(client_rules(name, table) for name, table in file.clients.items())
+    ClientDirectory(clients)
+    return Settings(
+        path=path,
+        hostname=hostname,
+        tls=_tls(base, file.tls),
+        limits=_limits(file.limits),
+        https=_https(file.https),
+        queue=_queue(base, file.queue),
+        delivery=DeliverySettings(
+            hostname=hostname,
+            upstreams=tuple(_upstream(base, number, table) for number, table in enumerate(file.upstream, start=1)),
+            schedule=_schedule(file.delivery),
+        ),
+        clients=clients,
+    )
+
+
+def _tls(base: Path, table: TlsTable) -> TrustSettings:
+    return TrustSettings(
+        certificate=base / table.certificate,
+        private_key=base / table.private_key,
+        client_ca=base / table.client_ca,
+        minimum=table.minimum,
+    )
+
+
+def _limits(table: LimitsTable) -> LimitSettings:
+    defaults = LimitSettings()
+    return LimitSettings(
+        max_message=_given("limits.max_message", parse_size, table.max_message, defaults.max_message),
+        recipients=_or(table.recipients, defaults.recipients),
+        request_head=_given("limits.request_head", parse_duration, table.request_head, defaults.request_head),
+        connections=_or(table.connections, defaults.connections),
+        connections_per_address=_or(table.connections_per_address, defaults.connections_per_address),
+    )
+
+
+def _https(table: HttpsTable) -> HttpsSettings:
+    return HttpsSettings(listen=tuple(table.listen))
+
+
+def _queue(base: Path, table: QueueTable) -> QueueSettings:
+    scheme, separator, name = table.url.partition(":///")
+    if scheme != "sqlite" or not separator or not name:
+        raise ValueError('queue.url must be "sqlite:///FILE": this version keeps its queue in SQLite')
+    defaults = QueueSettings(url="")
+    return QueueSettings(
+        url=f"sqlite:///{base / name}",
+        retention=_given("queue.retention", parse_duration, table.retention, defaults.retention),
+        minimum_free_disk=_given(
+            "queue.minimum_free_disk", parse_share, table.minimum_free_disk, defaults.minimum_free_disk
+        ),
+    )
+
+
+def _upstream(base: Path, number: int, table: UpstreamTable) -> UpstreamSettings:
+    place = f"[[upstream]] number {number} ({table.host})"
+    if (table.username is None) != (table.password_file is None):
+        raise ValueError(f"{place} needs both username and password_file, or neither")
+    if table.tls == "none" and table.username is not None:
+        raise ValueError(f'{place} has a password but tls = "none": it would cross the network in the clear')
+    if table.tls == "none" and table.ca is not None:
+        raise ValueError(f'{place} has a ca but tls = "none": nothing would be checked against it')
+    credentials = None
+    if table.username is not None and table.password_file is not None:
+        credentials = Credentials(table.username, _password(place, base / table.password_file))
+    default_port = _SUBMISSIONS_PORT if table.tls == "implicit" else _SMTP_PORT
+    return UpstreamSettings(
+        host=table.host,
+        port=_or(table.port, default_port),
+        tls=table.tls,
+        ca=None if table.ca is None else base / table.ca,
+        credentials=credentials,
+        connections=table.connections,
+    )
+
+
+def _password(place: str, file: Path) -> str:
+    try:
+        password = file.read_text("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"{place}: the password file {file} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # The error would carry the file's octets, and with them the secret.
+        raise ValueError(f"{place}: the password file {file} is not UTF-8 text") from None
+    if not password:
+        raise ValueError(f"{place}: the password file {file} is empty")
+    return password
+
+
+def _schedule(table: DeliveryTable) -> RetrySchedule:
+    first = read("delivery.first_retry", parse_duration, table.first_retry)
+    longest = read("delivery.longest_retry", parse_duration, table.longest_retry)
+    if first > longest:
+        raise ValueError("delivery.first_retry is longer than delivery.longest_retry")
+    give_up_after = read("delivery.give_up_after", parse_duration, table.give_up_after)
+    return RetrySchedule(first=first, longest=longest, give_up_after=give_up_after)
+
+
+def _given(key: str, parse: Callable[[str], T], value: str | UnsetType, default: T) -> T:
+    return default if value is UNSET else read(key, parse, value)
+
+
+def _or(value: U | UnsetType, default: U) -> U:
+    return default if isinstance(value, UnsetType) else value

@@ -1,0 +1,92 @@
+"""The tables of ``mailgate.toml`` as they are written; every key a table may have is a field here."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Listen = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
+
+
+class Table(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A TOML table whose keys are known by name."""
+
+
+class TlsTable(Table):
+    """``[tls]``."""
+
+    certificate: str
+    private_key: str
+    client_ca: str
+    minimum: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+
+
+class LimitsTable(Table):
+    """``[limits]``."""
+
+    max_message: str | UnsetType = UNSET
+    recipients: Count | UnsetType = UNSET
+    request_head: str | UnsetType = UNSET
+    connections: Count | UnsetType = UNSET
+    connections_per_address: Count | UnsetType = UNSET
+
+
+class HttpsTable(Table):
+    """``[https]``."""
+
+    listen: Listen = field(default_factory=lambda: ["tcp:8443"])
+
+
+class QueueTable(Table):
+    """``[queue]``."""
+
+    url: str
+    retention: str | UnsetType = UNSET
+    minimum_free_disk: str | UnsetType = UNSET
+
+
+class UpstreamTable(Table):
+    """``[[upstream]]``."""
+
+    host: Annotated[str, Meta(min_length=1)]
+    port: Port | UnsetType = UNSET
+    tls: Literal["starttls", "implicit", "none"] = "starttls"
+    ca: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    connections: Count = 10
+
+
+class DeliveryTable(Table):
+    """``[delivery]``."""
+
+    give_up_after: str = "5 days"
+    first_retry: str = "30s"
+    longest_retry: str = "1 hour"
+
+
+class ClientTable(Table):
+    """``[clients.NAME]``."""
+
+    senders: Annotated[list[str], Meta(min_length=1)]
+    certificates: list[str] | None = None
+    recipients: list[str] = field(default_factory=lambda: ["*"])
+    doors: list[Literal["https", "lines"]] | None = None
+    rate: str | None = None
+    quota: str | None = None
+    max_message: str | None = None
+    enabled: bool = True
+
+
+class SettingsFile(Table):
+    """The whole file."""
+
+    hostname: Annotated[str, Meta(min_length=1)]
+    tls: TlsTable
+    queue: QueueTable
+    upstream: Annotated[list[UpstreamTable], Meta(min_length=1)]
+    clients: Annotated[dict[str, ClientTable], Meta(min_length=1)]
+    limits: LimitsTable = field(default_factory=LimitsTable)
+    https: HttpsTable = field(default_factory=HttpsTable)
+    delivery: DeliveryTable = field(default_factory=DeliveryTable)

@@ -1,0 +1,99 @@
+"""Who a certificate is: default deny, never a guess."""
+
+import pytest
+
+from mailgate.model.identity import ClientIdentity
+from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.policy.clients import ClientDirectory
+from mailgate.policy.rules import AddressPattern, ClientRules
+
+ANYONE = (AddressPattern(None, None),)
+
+
+def rules(label, *certificates, **changes):
+    return ClientRules(label=label, certificates=certificates, senders=ANYONE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        ("CN:카메라", {"common_name": "카메라"}),
+        ("DNS:cam.x.kr", {"common_name": None, "dns": ("a.x.kr", "cam.x.kr")}),
+        ("URI:spiffe://x.kr/cam", {"common_name": None, "uris": ("spiffe://x.kr/cam",)}),
+        ("SHA256:" + "ab" * 32, {}),
+        ("SPKI:" + "cd" * 32, {}),
+    ],
+)
+def test_any_name_that_an_entry_lists_proves_that_client(certificate, named, shown):
+    directory = ClientDirectory([rules("other", "CN:other"), rules("cam", "CN:nobody", named)])
+    peer = certificate(**shown)
+    assert directory.identify(peer, "https") == ClientIdentity("cam", "cam", peer)
+
+
+def test_a_certificate_that_no_entry_names_is_unknown(certificate):
+    refusal = ClientDirectory([rules("cam", "CN:cam")]).identify(certificate("stranger"), "https")
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.CLIENT_UNKNOWN
+
+
+def test_a_common_name_is_not_taken_for_a_dns_name(certificate):
+    refusal = ClientDirectory([rules("cam", "DNS:cam.x.kr")]).identify(certificate("cam.x.kr"), "https")
+    assert refusal.code is RefusalCode.CLIENT_UNKNOWN
+
+
+def test_a_certificate_that_two_entries_name_is_refused_rather_than_guessed(certificate):
+    directory = ClientDirectory([rules("a", "CN:cam"), rules("b", "DNS:cam.x.kr")])
+    refusal = directory.identify(certificate("cam", dns=("cam.x.kr",)), "https")
+    assert refusal.code is RefusalCode.CLIENT_UNKNOWN
+    assert "a, b" in refusal.detail
+
+
+def test_two_entries_can_not_claim_the_same_certificate():
+    with pytest.raises(ValueError, match='"a" and "b" both claim the certificate CN:cam'):
+        ClientDirectory([rules("a", "CN:cam"), rules("b", "CN:cam")])
+
+
+def test_a_disabled_client_is_told_so(certificate):
+    directory = ClientDirectory([rules("cam", "CN:cam", enabled=False)])
+    assert directory.identify(certificate("cam"), "https").code is RefusalCode.CLIENT_DISABLED
+
+
+def test_a_client_comes_in_by_its_own_doors_only(certificate):
+    directory = ClientDirectory([rules("cam", "CN:cam", doors=frozenset({"lines"}))])
+    assert directory.identify(certificate("cam"), "https").code is RefusalCode.DOOR_NOT_ALLOWED
+    assert directory.identify(certificate("cam"), "lines").client == "cam"
+
+
+@pytest.mark.parametrize(
+    ("shown", "name"),
+    [
+        ({"common_name": "cam7"}, "cam7"),
+        ({"common_name": None, "dns": ("cam7.x.kr",)}, "cam7.x.kr"),
+        ({"common_name": None, "uris": ("spiffe://x.kr/7",)}, "spiffe://x.kr/7"),
+    ],
+)
+def test_under_the_wildcard_each_certificate_is_a_client_of_its_own(certificate, shown, name):
+    identity = ClientDirectory([rules("*")]).identify(certificate(**shown), "https")
+    assert (identity.client, identity.label) == (name, "*")
+
+
+def test_under_the_wildcard_a_certificate_without_a_name_is_unknown(certificate):
+    refusal = ClientDirectory([rules("*")]).identify(certificate(None), "https")
+    assert refusal.code is RefusalCode.CLIENT_UNKNOWN
+
+
+def test_the_wildcard_does_not_let_a_certificate_borrow_the_name_of_an_entry(certificate):
+    directory = ClientDirectory([rules("*"), rules("cam", "SPKI:" + "00" * 32)])
+    assert directory.identify(certificate("cam"), "https").code is RefusalCode.CLIENT_UNKNOWN
+
+
+def test_an_entry_goes_before_the_wildcard(certificate):
+    directory = ClientDirectory([rules("*"), rules("cam", "CN:cam")])
+    assert directory.identify(certificate("cam"), "https").label == "cam"
+
+
+def test_the_rules_of_an_entry_are_found_by_its_label():
+    entry = rules("cam", "CN:cam")
+    directory = ClientDirectory([entry])
+    assert directory.rules("cam") is entry
+    assert directory.rules("gone") is None

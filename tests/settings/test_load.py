@@ -1,0 +1,252 @@
+"""mailgate.toml: what it gives, and the sentences it is refused with."""
+
+import re
+import textwrap
+
+import pytest
+
+from mailgate.policy.rules import AddressPattern, Rate
+from mailgate.settings import SettingsError, find_settings, load_settings
+
+WHOLE = """
+hostname = "gate.example.com"
+
+[tls]
+certificate = "certs/server.crt"
+private_key = "certs/server.key"
+client_ca = "certs/ca.crt"
+
+[queue]
+url = "sqlite:///var/mailgate.db"
+
+[[upstream]]
+host = "smtp.internal"
+
+[clients.unique_client]
+senders = ["*@example.com"]
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text, name="mailgate.toml"):
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text), "utf-8")
+        return load_settings(path)
+
+    return load
+
+
+@pytest.fixture
+def refused(load):
+    def refused(text):
+        with pytest.raises(SettingsError) as caught:
+            load(text)
+        sentence = str(caught.value)
+        assert "mailgate.toml" in sentence
+        assert "\n" not in sentence
+        return sentence
+
+    return refused
+
+
+def test_a_short_file_gets_the_documented_defaults(load, tmp_path):
+    settings = load(WHOLE)
+    assert settings.https.listen == ("tcp:8443",)
+    assert settings.limits.max_message == 25 * 1024**2
+    assert settings.limits.recipients == 100
+    assert settings.queue.retention == 7 * 86400
+    assert settings.queue.minimum_free_disk == 0.05
+    assert settings.delivery.schedule.give_up_after == 5 * 86400
+    assert settings.delivery.schedule.first == 30
+    assert settings.delivery.schedule.longest == 3600
+    (upstream,) = settings.delivery.upstreams
+    assert (upstream.port, upstream.tls, upstream.connections) == (25, "starttls", 10)
+    (client,) = settings.clients
+    assert client.certificates == ("CN:unique_client",)
+    assert client.recipients == (AddressPattern(None, None),)
+    assert client.doors is None
+    assert client.enabled
+
+
+def test_relative_paths_are_relative_to_the_file(load, tmp_path):
+    settings = load(WHOLE)
+    assert settings.tls.certificate == tmp_path / "certs/server.crt"
+    assert settings.queue.url == f"sqlite:///{tmp_path}/var/mailgate.db"
+
+
+def test_an_absolute_queue_path_stays(load):
+    assert load(WHOLE.replace("///var", "////srv")).queue.url == "sqlite:////srv/mailgate.db"
+
+
+def test_every_documented_key_is_read(load, tmp_path):
+    (tmp_path / "secret").write_text("비밀\n", "utf-8")
+    settings = load(
+        """
+        hostname = "gate.example.com"
+        [tls]
+        certificate = "s.crt"
+        private_key = "s.key"
+        client_ca = "ca.crt"
+        minimum = "TLSv1.3"
+        [limits]
+        max_message = "1 MiB"
+        recipients = 3
+        request_head = "5s"
+        connections = 7
+        connections_per_address = 2
+        [https]
+        listen = ["tcp:1", "systemd:domain=INET:index=0"]
+        [queue]
+        url = "sqlite:///q.db"
+        retention = "1 day"
+        minimum_free_disk = "10%"
+        [[upstream]]
+        host = "a"
+        tls = "implicit"
+        ca = "in.crt"
+        username = "gateway"
+        password_file = "secret"
+        connections = 2
+        [[upstream]]
+        host = "10.0.0.1"
+        port = 2525
+        tls = "none"
+        [delivery]
+        give_up_after = "1 day"
+        first_retry = "1s"
+        longest_retry = "2s"
+        [clients."*"]
+        senders = ["noreply@example.com"]
+        [clients.cam]
+        certificates = ["DNS:Cam.X.kr", "SHA256:AA:%s", "SPKI:%s", "URI:spiffe://x/Cam"]
+        senders = ["*@한국.kr"]
+        recipients = ["ops@x.kr"]
+        doors = ["https", "lines"]
+        rate = "60/minute"
+        quota = "5000/day"
+        max_message = "10 KiB"
+        enabled = false
+    """
+        % ("bb" * 31, "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=")
+    )
+    first, second = settings.delivery.upstreams
+    assert (first.port, first.ca, first.connections) == (465, tmp_path / "in.crt", 2)
+    assert first.credentials is not None
+    assert (first.credentials.username, first.credentials.password) == ("gateway", "비밀")
+    assert (second.host, second.port, second.tls) == ("10.0.0.1", 2525, "none")
+    everyone, cam = settings.clients
+    assert (everyone.label, everyone.certificates) == ("*", ())
+    assert cam.certificates == (
+        "DNS:cam.x.kr",
+        "SHA256:aa" + "bb" * 31,
+        "SPKI:" + "ab" * 32,
+        "URI:spiffe://x/Cam",
+    )
+    assert cam.senders == (AddressPattern(None, "xn--3e0b707e.kr"),)
+    assert cam.doors == {"https", "lines"}
+    assert (cam.rate, cam.quota) == (Rate(60, 60.0), Rate(5000, 86400.0))
+    assert (cam.max_message, cam.enabled) == (10240, False)
+
+
+def test_a_password_is_in_no_representation(load, tmp_path):
+    (tmp_path / "secret").write_text("hunter2", "utf-8")
+    settings = load(WHOLE.replace('"smtp.internal"', '"smtp.internal"\nusername = "u"\npassword_file = "secret"'))
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("client_ca =", "clientca ="), r'\[tls\] has an unknown key "clientca"; did you mean "client_ca"\?'),
+        (("senders", "sender"), r'\[clients.unique_client\] has an unknown key "sender"; did you mean "senders"'),
+        (("host =", "hots ="), r'\[\[upstream\]\] number 1 has an unknown key "hots"; did you mean "host"'),
+        (("hostname", "colour"), r'the file has an unknown key "colour"; it may have hostname, tls'),
+        (('"sqlite:///var/mailgate.db"', "5"), r"queue\.url"),
+        (('"sqlite:///var/mailgate.db"', '"postgresql://x"'), "keeps its queue in SQLite"),
+        (('"sqlite:///var/mailgate.db"', '"sqlite://"'), "sqlite:///FILE"),
+        (('"smtp.internal"', '"smtp.internal"\nport = 70000'), r"upstream\[0\]\.port"),
+        (('"smtp.internal"', '"smtp.internal"\ntls = "yes"'), r"upstream\[0\]\.tls"),
+        (('"smtp.internal"', '"smtp.internal"\nusername = "u"'), "both username and password_file"),
+        (
+            ('"smtp.internal"', '"smtp.internal"\nusername = "u"\npassword_file = "nowhere"'),
+            "the password file .*nowhere can't be read: No such file",
+        ),
+        (
+            ('"smtp.internal"', '"smtp.internal"\ntls = "none"\nusername = "u"\npassword_file = "x"'),
+            "cross the network in the clear",
+        ),
+        (('"smtp.internal"', '"smtp.internal"\ntls = "none"\nca = "x"'), "nothing would be checked"),
+        (('["*@example.com"]', '["example.com"]'), r'clients."unique_client".senders: "example.com" is not an'),
+        (('["*@example.com"]', "[]"), "senders"),
+        (('["*@example.com"]', '["*"]\nrate = "fast"'), r'clients."unique_client".rate: "fast" is not a rate'),
+        (('["*@example.com"]', '["*"]\ncertificates = []'), "no certificate could ever match"),
+        (('["*@example.com"]', '["*"]\ncertificates = ["unique"]'), "does not start with CN:, DNS:"),
+        (('["*@example.com"]', '["*"]\ncertificates = ["SHA256:12"]'), "not a SHA-256"),
+        (('["*@example.com"]', '["*"]\ncertificates = ["SPKI:!!"]'), "not a SHA-256"),
+        (('["*@example.com"]', '["*"]\ndoors = ["smtp"]'), "doors"),
+        (
+            ("[clients.unique_client]", '[clients."*"]\ncertificates = ["CN:x"]'),
+            "the wildcard entry is for every other certificate",
+        ),
+        (("[clients.unique_client]", '[clients.""]'), "entry's name is empty"),
+        (
+            ("[clients.unique_client]", '[clients.a]\ncertificates=["CN:b"]\nsenders=["*"]\n[clients.b]'),
+            '"a" and "b" both claim the certificate CN:b',
+        ),
+        (('"gate.example.com"', '"gate_example"'), "hostname: .*gate_example"),
+        (("[queue]", '[delivery]\nfirst_retry = "2 hours"\n[queue]'), "first_retry is longer"),
+        (("[queue]", '[limits]\nmax_message = "big"\n[queue]'), r'limits.max_message: "big" is not a size'),
+        (("[queue]", "[limits]\nconnections = 0\n[queue]"), r"limits\.connections"),
+        (("[queue]", "[lines]\nlisten = []\n[queue]"), 'unknown key "lines"'),
+        (("[queue]", "[queue"), "is not TOML: .*line 9"),
+        (("[tls]", "[tsl]"), 'unknown key "tsl"; did you mean "tls"'),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_that_names_the_key(refused, change, sentence):
+    assert change[0] in WHOLE
+    assert re.search(sentence, refused(WHOLE.replace(*change, 1)))
+
+
+def test_all_unknown_keys_are_told_at_once(refused):
+    sentence = refused(WHOLE.replace("client_ca", "a").replace("senders", "b"))
+    assert '"a"' in sentence
+    assert '"b"' in sentence
+
+
+def test_a_missing_table_is_told(refused):
+    assert "tls" in refused('hostname = "x.kr"')
+
+
+def test_a_table_of_the_wrong_shape_is_told(refused):
+    assert "$.tls" in refused(
+        re.sub(r"\[tls\]\n(.+\n)+", "", 'tls = 5\nupstream = "x"\nclients = 7\n' + WHOLE[:29])
+    )
+
+
+def test_files_that_can_not_be_read_are_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"nowhere\.toml can't be read: No such file"):
+        load_settings(tmp_path / "nowhere.toml")
+    (tmp_path / "latin.toml").write_bytes(b"hostname = '\xe9'")
+    with pytest.raises(SettingsError, match=r"latin\.toml is not UTF-8"):
+        load_settings(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(("octets", "sentence"), [(b"\xffsecret", "not UTF-8"), (b"\n", "is empty")])
+def test_an_unusable_password_file_is_told_without_its_content(load, tmp_path, octets, sentence):
+    (tmp_path / "secret").write_bytes(octets)
+    with pytest.raises(SettingsError, match=sentence) as caught:
+        load(WHOLE.replace('"smtp.internal"', '"smtp.internal"\nusername = "u"\npassword_file = "secret"'))
+    assert caught.value.__cause__ is None or b"secret" not in repr(caught.value.__cause__).encode().replace(
+        str(tmp_path).encode() + b"/secret", b""
+    )
+
+
+def test_the_settings_file_is_looked_for_here_and_then_in_etc(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(find_settings("other.toml")) == "other.toml"
+    (tmp_path / "mailgate.toml").touch()
+    assert str(find_settings(None)) == "mailgate.toml"
+    monkeypatch.setattr("mailgate.settings.load.DEFAULT_PATHS", (tmp_path / "a", tmp_path / "b"))
+    with pytest.raises(SettingsError, match="name a settings file with --config"):
+        find_settings(None)
