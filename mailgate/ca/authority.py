@@ -1,0 +1,261 @@
+"""The authority in a directory: ``ca.crt`` and ``ca.key``, and next to them what it issued."""
+
+import datetime
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+from mailgate.ca import files, issue, names
+from mailgate.ca.errors import CertificateAuthorityError
+from mailgate.ca.issue import Issuer, IssuerKey, KeyType, LeafKey, Purpose
+
+DEFAULT_CA_DAYS = 3650
+DEFAULT_LEAF_DAYS = 397
+"""A year and a month: below the 398 days past which some clients refuse a server's certificate."""
+
+ISSUED = "issued"
+"""The folder that keeps a copy of each certificate ever issued, by serial number: revoking one needs no more."""
+
+
+def utc_now() -> datetime.datetime:
+    """Return the time in UTC, in whole seconds as certificates have it."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRequest:
+    """What a client certificate is to say; with no names given, the DNS name is the id itself."""
+
+    name: str
+    dns: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What was written, and sentences that the operator should read."""
+
+    certificate_file: Path
+    key_file: Path
+    certificate: x509.Certificate
+    notes: tuple[str, ...] = ()
+
+
+class CertificateAuthority:
+    """
+    A certificate authority that lives in one directory.
+
+    Every method that writes does so wholly or not at all, and raises CertificateAuthorityError when asked to
+    replace a file without `force`, or OSError when the disk refuses. Lifetimes are in days from now.
+    """
+
+    def __init__(self, directory: Path, clock: Callable[[], datetime.datetime] = utc_now) -> None:
+        self._directory = directory
+        self._clock = clock
+
+    @property
+    def certificate_file(self) -> Path:
+        """Where the CA's certificate is."""
+        return self._directory / "ca.crt"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the CA's private key is."""
+        return self._directory / "ca.key"
+
+    def create(self, common_name: str, key_type: KeyType, days: int, *, force: bool) -> Issued:
+        """Make a new CA in the directory, which is created with mode 0700 where it is missing."""
+        subject = names.common_name(common_name)
+        files.make_directory(self._directory)
+        with files.locked(self._directory):
+            self._refuse_to_replace(
+                (self.certificate_file, self.key_file),
+                force=force,
+                how="--reissue renews the certificate under the same key, "
+                "--force makes a new CA that no certificate issued so far belongs to",
+            )
+            key = issue.new_key(key_type)
+            certificate = issue.new_ca(key, subject, self._clock(), days)
+            files.write_all([_key_file(self.key_file, key), _certificate_file(self.certificate_file, certificate)])
+        return Issued(self.certificate_file, self.key_file, certificate, self._notes_on_directory())
+
+    def reissue(self, days: int | None) -> Issued:
+        """
+        Renew the CA's certificate under the same key, with the keyUsage that newer clients demand of a CA.
+
+        Each certificate it issued stays valid. Without `days` it lasts as long as a new CA or the old certificate,
+        whichever ends later. Raises CertificateAuthorityError when an unreadable or foreign CA can't be renewed.
+        """
+        with self._opened():
+            issuer = self._issuer(renewing=True)
+            lifetime = DEFAULT_CA_DAYS if days is None else days
+            certificate = issue.reissued_ca(issuer, self._clock(), lifetime, shorten=days is not None)
+            files.write_all([_certificate_file(self.certificate_file, certificate)])
+        return Issued(self.certificate_file, self.key_file, certificate)
+
+    def issue_server(
+        self,
+        server_names: Sequence[str],
+        addresses: Sequence[str],
+        file_name: str,
+        key_type: KeyType,
+        days: int,
+        *,
+        force: bool,
+    ) -> Issued:
+        """Issue one certificate for all of `server_names` (DNS names or IP addresses) and IP `addresses`."""
+        stem = names.file_name(file_name)
+        if stem.casefold() == "ca":
+            raise CertificateAuthorityError(
+                "A server's files can't be called ca: they would replace the CA's own."
+            )
+        alternatives = _unique([*map(names.server_name, server_names), *map(names.ip_name, addresses)])
+        if not alternatives:
+            raise CertificateAuthorityError("A server certificate needs a host name or an IP address.")
+        first = str(alternatives[0].value)
+        subject = first if len(first) <= names.MAX_COMMON_NAME else None
+        with self._opened():
+            issuer = self._issuer(renewing=False)
+            self._refuse_to_replace(self._leaf_files(stem), force=force, how="--force replaces it")
+            key = issue.new_key(key_type)
+            certificate = issue.new_leaf(issuer, key, subject, alternatives, Purpose.SERVER, self._clock(), days)
+            self._write_leaves([(stem, key, certificate)])
+        return self._issued(stem, issuer, certificate, days)
+
+    def issue_clients(
+        self, requests: Sequence[ClientRequest], key_type: KeyType, days: int, *, force: bool
+    ) -> list[Issued]:
+        """Issue a certificate to each client, good for clientAuth only: to all, or on any fault to none."""
+        wanted = [(names.client_name(request.name), _client_alternatives(request)) for request in requests]
+        if len({stem.casefold() for stem, _ in wanted}) < len(wanted):
+            raise CertificateAuthorityError("A client is named twice, or two names differ in case only.")
+        with self._opened():
+            issuer = self._issuer(renewing=False)
+            for stem, _ in wanted:
+                self._refuse_to_replace(self._leaf_files(stem), force=force, how="--force replaces it")
+            leaves = []
+            for stem, alternatives in wanted:
+                key = issue.new_key(key_type)
+                certificate = issue.new_leaf(issuer, key, stem, alternatives, Purpose.CLIENT, self._clock(), days)
+                leaves.append((stem, key, certificate))
+            self._write_leaves(leaves)
+        return [self._issued(stem, issuer, certificate, days) for stem, _, certificate in leaves]
+
+    def _opened(self) -> AbstractContextManager[None]:
+        if not self.certificate_file.exists():
+            raise CertificateAuthorityError(f"{self.certificate_file} is missing: `mailgate ca init` makes a CA.")
+        return files.locked(self._directory)
+
+    def _issuer(self, *, renewing: bool) -> Issuer:
+        try:
+            certificate = x509.load_pem_x509_certificate(files.read(self.certificate_file))
+        except ValueError as error:
+            raise CertificateAuthorityError(
+                f"{self.certificate_file} holds no readable PEM certificate."
+            ) from error
+        key = self._load_key()
+        try:
+            return issue.judged_issuer(certificate, key, self._clock(), renewing=renewing)
+        except ValueError as error:
+            raise CertificateAuthorityError(
+                f"{self.certificate_file} with {self.key_file} can't issue certificates: {error}.",
+            ) from error
+
+    def _load_key(self) -> IssuerKey:
+        content = files.read(self.key_file)
+        try:
+            key = serialization.load_pem_private_key(content, password=None)
+        except TypeError as error:
+            raise CertificateAuthorityError(
+                f"{self.key_file} is encrypted: put an unencrypted copy (`openssl pkey -in … -out …`) in its "
+                "place for as long as certificates are issued.",
+            ) from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise CertificateAuthorityError(f"{self.key_file} holds no readable PEM private key.") from error
+        if not isinstance(key, IssuerKey):
+            raise CertificateAuthorityError(f"{self.key_file} is neither an RSA, an EC nor an Ed25519 key.")
+        return key
+
+    def _leaf_files(self, stem: str) -> tuple[Path, Path]:
+        return self._directory / f"{stem}.crt", self._directory / f"{stem}.key"
+
+    def _refuse_to_replace(self, paths: Iterable[Path], *, force: bool, how: str) -> None:
+        for path in paths:
+            if path.is_dir():
+                raise CertificateAuthorityError(f"{path} is a directory.")
+            if not force and (path.exists() or path.is_symlink()):
+                raise CertificateAuthorityError(f"{path} exists already: {how}.")
+
+    def _write_leaves(self, leaves: Sequence[tuple[str, LeafKey, x509.Certificate]]) -> None:
+        issued = self._directory / ISSUED
+        issued.mkdir(files.DIRECTORY_MODE, exist_ok=True)
+        batch: list[files.NewFile] = []
+        for stem, key, certificate in leaves:
+            certificate_file, key_file = self._leaf_files(stem)
+            kept = (*_certificates_in(certificate_file), certificate)
+            batch += [_certificate_file(issued / f"{each.serial_number:x}.crt", each) for each in kept]
+            batch += [_key_file(key_file, key), _certificate_file(certificate_file, certificate)]
+        files.write_all(batch)
+
+    def _issued(self, stem: str, issuer: Issuer, certificate: x509.Certificate, days: int) -> Issued:
+        notes = []
+        ca_ends = issuer.certificate.not_valid_after_utc
+        # A day of tolerance: a leaf of as many days as the CA, issued just after it, is no news to anyone.
+        if self._clock() + datetime.timedelta(days=days - 1) > ca_ends:
+            notes.append(
+                f"Shortened to {ca_ends:%Y-%m-%d}, the end of the CA itself; "
+                "`mailgate ca init --reissue` renews the CA.",
+            )
+        if issue.lacks_key_usage(issuer.certificate):
+            notes.append(
+                f"{self.certificate_file} has no keyUsage, so newer clients (Python 3.13 for one) refuse it; "
+                "`mailgate ca init --reissue` mends that and keeps each certificate valid.",
+            )
+        return Issued(*self._leaf_files(stem), certificate, tuple(notes))
+
+    def _notes_on_directory(self) -> tuple[str, ...]:
+        mode = self._directory.stat().st_mode & 0o777
+        if mode & 0o077:
+            return (f"{self._directory} is open to others (mode {mode:04o}): `chmod 700 {self._directory}`.",)
+        return ()
+
+
+def _client_alternatives(request: ClientRequest) -> list[x509.GeneralName]:
+    given: list[x509.GeneralName] = [x509.DNSName(names.dns_name(name)) for name in request.dns]
+    given += [x509.UniformResourceIdentifier(names.uri_name(uri)) for uri in request.uris]
+    if given:
+        return _unique(given)
+    try:
+        return [x509.DNSName(names.dns_name(request.name))]
+    except CertificateAuthorityError as error:
+        raise CertificateAuthorityError(
+            f"{request.name!r} is not a host name, so the certificate needs another name to carry: "
+            "give --dns NAME or --uri URI.",
+        ) from error
+
+
+def _unique(alternatives: Iterable[x509.GeneralName]) -> list[x509.GeneralName]:
+    return list(dict.fromkeys(alternatives))
+
+
+def _certificates_in(path: Path) -> list[x509.Certificate]:
+    """Return what is about to be replaced, so that it can be kept; a file that holds no certificate is no loss."""
+    if not path.exists():
+        return []
+    try:
+        return x509.load_pem_x509_certificates(files.read(path))
+    except ValueError:
+        return []
+
+
+def _key_file(path: Path, key: LeafKey) -> files.NewFile:
+    return files.NewFile(path, issue.key_pem(key), files.KEY_MODE)
+
+
+def _certificate_file(path: Path, certificate: x509.Certificate) -> files.NewFile:
+    return files.NewFile(path, issue.certificate_pem(certificate), files.CERTIFICATE_MODE)
