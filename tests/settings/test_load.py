@@ -100,7 +100,7 @@ def test_every_documented_key_is_read(load, tmp_path):
         [queue]
         url = "sqlite:///q.db"
         retention = "1 day"
-        minimum_free_disk = "10%"
+        minimum_free_disk = "10%%"
         [[upstream]]
         host = "a"
         tls = "implicit"
