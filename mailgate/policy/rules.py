@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mailgate.model.address import Address
-from mailgate.wire.address import to_a_label
+from mailgate.wire.address import display, to_a_label
 from mailgate.wire.units import format_rate, parse_rate
 
 
@@ -39,7 +39,8 @@ class AddressPattern:
     def __str__(self) -> str:
         if self.local is None and self.domain is None:
             return "*"
-        return f"{self.local or '*'}@{'*.' if self.subdomains else ''}{self.domain}"
+        domain = display(f"@{self.domain}").removeprefix("@")
+        return f"{self.local or '*'}@{'*.' if self.subdomains else ''}{domain}"
 
     def matches(self, address: Address) -> bool:
         """Tell whether the pattern names the address."""

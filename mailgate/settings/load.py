@@ -87,8 +87,10 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(f"{path}: {'; '.join(unknown)}")
     try:
         return _assemble(path, msgspec.convert(document, SettingsFile))
-    except (msgspec.ValidationError, ValueError) as error:
-        raise SettingsError(f"{path}: {error}") from error
+    except ValueError as error:
+        # msgspec writes a place as `$.tls.minimum`; a person looks for tls.minimum.
+        sentence = str(error).replace("`$.", "`")
+        raise SettingsError(f"{path}: {sentence}") from error
 
 
 def _assemble(path: Path, file: SettingsFile) -> Settings:

@@ -88,7 +88,7 @@ def test_what_is_no_pattern_is_refused_in_words(text):
         AddressPattern.parse(text)
 
 
-@pytest.mark.parametrize("text", ["*", "*@x.kr", "*@*.x.kr", "dev@x.kr"])
+@pytest.mark.parametrize("text", ["*", "*@x.kr", "*@*.한국.kr", "dev@x.kr"])
 def test_a_pattern_is_shown_as_it_was_written(text):
     assert str(AddressPattern.parse(text)) == text
 
