@@ -1,0 +1,63 @@
+"""The journal: JSON lines, whatever is logged and wherever they go."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from twisted.logger import Logger, LogLevel, LogPublisher
+
+from mailgate.model.outcome import Status
+from mailgate.ops.journal import JournalObserver, StreamJournal
+
+
+@pytest.fixture
+def stream():
+    return io.StringIO()
+
+
+def lines(stream):
+    return [json.loads(line) for line in stream.getvalue().rstrip("\n").split("\n")]
+
+
+def test_an_event_is_one_line_with_its_name_and_the_time(stream):
+    StreamJournal(stream).record("message.accepted", message="0198", client="카메라", reason=None)
+    (line,) = lines(stream)
+    assert abs(datetime.fromisoformat(line.pop("time")) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert line == {"event": "message.accepted", "message": "0198", "client": "카메라"}
+    assert "카메라" in stream.getvalue()
+
+
+def test_a_line_break_in_a_field_does_not_begin_a_line(stream):
+    StreamJournal(stream).record("handshake.refused", reason="no\nsuch\r\nthing", subject="CN=\u2028")
+    assert len(stream.getvalue().split("\n")) == 2
+    assert lines(stream)[0]["reason"] == "no\nsuch\r\nthing"
+
+
+def test_a_value_that_json_does_not_know_is_written_as_text(stream):
+    StreamJournal(stream).record("x", status=Status.DEFERRED, where=object)
+    assert lines(stream)[0]["status"] == "deferred"
+
+
+def test_a_stream_that_has_gone_away_does_not_stop_the_gateway():
+    class Gone(io.StringIO):
+        def write(self, _):
+            raise BrokenPipeError
+
+    StreamJournal(Gone()).record("message.accepted")
+    closed = io.StringIO()
+    closed.close()
+    StreamJournal(closed).record("message.accepted")
+
+
+def test_what_twisted_logs_has_the_same_form(stream):
+    log = Logger("twisted.web", observer=LogPublisher(JournalObserver(StreamJournal(stream))))
+    log.error("{thing} is odd", thing="this")
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        log.failure("it failed", level=LogLevel.critical)
+    first, second = lines(stream)
+    assert (first["event"], first["source"], first["text"]) == ("log.error", "twisted.web", "this is odd")
+    assert second["event"] == "log.critical"
+    assert "ValueError: broken" in second["traceback"]
