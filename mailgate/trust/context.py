@@ -1,0 +1,65 @@
+"""How the server's side of mutual TLS is set up."""
+
+from collections.abc import Callable, Sequence
+
+from OpenSSL import SSL
+from OpenSSL.crypto import X509, X509StoreFlags
+
+from mailgate.trust.files import Credentials
+
+VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
+
+# RFC 9325 section 4.2: forward secrecy and AEAD only. TLS 1.3 has nothing else.
+_TLS12_CIPHERS = b"@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
+
+# The longest chain from a client's certificate to a CA of ours.
+_DEPTH = 9
+
+VerifyCallback = Callable[[SSL.Connection, X509, int, int, int], bool]
+SelectProtocol = Callable[[SSL.Connection, Sequence[bytes]], bytes | None]
+
+
+def server_context(
+    credentials: Credentials, minimum: str, verify: VerifyCallback, select: SelectProtocol
+) -> SSL.Context:
+    """
+    Return a context that demands a client certificate and resumes nothing.
+
+    A resumed session would skip `verify` and any revocation, so there are neither tickets nor a cache.
+    `select` gets the protocols a client offers by ALPN (RFC 7301) and returns one of them, or None.
+    Raises OpenSSL.SSL.Error where OpenSSL can't use the credentials.
+    """
+
+    def select_alpn(connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
+        chosen = select(connection, offered)
+        return SSL.NO_OVERLAPPING_PROTOCOLS if chosen is None else chosen
+
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(VERSIONS[minimum])
+    context.set_options(
+        SSL.OP_NO_RENEGOTIATION
+        | SSL.OP_NO_COMPRESSION
+        | SSL.OP_NO_TICKET
+        | SSL.OP_CIPHER_SERVER_PREFERENCE
+        | SSL.OP_SINGLE_ECDH_USE
+    )
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_cipher_list(_TLS12_CIPHERS)
+    context.use_certificate(credentials.chain[0])
+    for intermediate in credentials.chain[1:]:
+        context.add_extra_chain_cert(intermediate)
+    context.use_privatekey(credentials.key)
+    context.check_privatekey()
+    store = context.get_cert_store()
+    assert store is not None
+    for authority in credentials.client_cas:
+        store.add_cert(X509.from_cryptography(authority))
+        context.add_client_ca(authority)
+    # An intermediate in the bundle is trusted for what it issued, without its root beside it.
+    store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+    # OpenSSL sets the purpose `sslclient` by itself for the certificates a server verifies.
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
+    context.set_verify_depth(_DEPTH)
+    context.set_alpn_select_callback(select_alpn)
+    return context

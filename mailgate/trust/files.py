@@ -1,0 +1,124 @@
+"""Reading the files of the ``[tls]`` table, with every fault told before a handshake could meet it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mailgate.trust.settings import TrustError, TrustSettings
+
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """
+    What one generation of the server's trust is made of.
+
+    Attributes:
+        chain: the server's leaf, then its intermediates.
+        key: the leaf's private key.
+        client_cas: the certificates that a client's must chain to.
+
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    key: PrivateKey
+    client_cas: tuple[x509.Certificate, ...]
+
+
+def load_credentials(settings: TrustSettings, now: datetime) -> Credentials:
+    """Read and check every file. Raises TrustError with one sentence that names the file at fault."""
+    chain = _certificates(settings.certificate, "server certificate")
+    key = _private_key(settings.private_key)
+    client_cas = _certificates(settings.client_ca, "client CA")
+    _check_dates(settings.certificate, chain[0], now)
+    _check_server_usage(settings.certificate, chain[0])
+    if _public(chain[0].public_key()) != _public(key.public_key()):
+        raise TrustError(
+            f"the private key {settings.private_key} doesn't fit the first certificate in {settings.certificate}"
+        )
+    for certificate in client_cas:
+        _check_authority(settings.client_ca, certificate)
+    if all(certificate.not_valid_after_utc <= now for certificate in client_cas):
+        raise TrustError(f"the client CA file {settings.client_ca} holds no certificate that is still valid")
+    return Credentials(chain, key, client_cas)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TrustError(f"the {what} file {path} can't be read: {error.strerror}") from error
+
+
+def _certificates(path: Path, what: str) -> tuple[x509.Certificate, ...]:
+    octets = _read(path, what)
+    try:
+        return tuple(x509.load_pem_x509_certificates(octets))
+    except ValueError as error:
+        raise TrustError(f"the {what} file {path} holds no certificate in PEM form that can be read") from error
+
+
+def _private_key(path: Path) -> PrivateKey:
+    octets = _read(path, "private key")
+    try:
+        key = load_pem_private_key(octets, password=None)
+    except TypeError as error:
+        raise TrustError(
+            f"the private key {path} is encrypted; the gateway needs it without a passphrase"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise TrustError(f"the private key file {path} holds no key in PEM form that can be read") from error
+    if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey):
+        raise TrustError(f"the private key {path} is of a kind that TLS can't use; RSA, EC and Ed25519 are")
+    return key
+
+
+def _public(key: object) -> bytes:
+    # Every public key of cryptography has this method, but its types share no base that says so.
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
+
+
+def _check_dates(path: Path, certificate: x509.Certificate, now: datetime) -> None:
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < begin:
+        raise TrustError(f"the server certificate {path} is not valid before {begin:%Y-%m-%d %H:%M} UTC")
+    if now >= end:
+        raise TrustError(f"the server certificate {path} expired on {end:%Y-%m-%d %H:%M} UTC")
+
+
+def _check_server_usage(path: Path, certificate: x509.Certificate) -> None:
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise TrustError(f"the extensions of the server certificate {path} can't be read") from error
+    if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
+        raise TrustError(
+            f"the server certificate {path} is not for a server: its extendedKeyUsage lacks serverAuth"
+        )
+
+
+def _check_authority(path: Path, certificate: x509.Certificate) -> None:
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        # Certificates of version 1 had no way to say that they belong to a CA.
+        authority = certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise TrustError(f"the extensions of a certificate in {path} can't be read") from error
+    else:
+        authority = constraints.ca
+    if not authority:
+        raise TrustError(
+            f"the client CA file {path} holds {certificate.subject.rfc4514_string()}, which is no CA certificate"
+        )

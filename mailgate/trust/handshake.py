@@ -1,0 +1,74 @@
+"""What one handshake learns of its peer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from OpenSSL.crypto import X509
+
+from mailgate.trust.certificate import UnusableCertificateError, describe, peer_certificate
+from mailgate.trust.reasons import of_verification
+
+if TYPE_CHECKING:
+    from mailgate.model.identity import PeerCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCertificate:
+    """
+    A certificate that ended a handshake.
+
+    Attributes:
+        reason: why, in words.
+        subject, serial, names: whose it was; names as ``DNS:…`` and ``URI:…``. Empty where it can't be parsed.
+
+    """
+
+    reason: str
+    subject: str = ""
+    serial: str = ""
+    names: tuple[str, ...] = ()
+
+
+class Handshake:
+    """
+    Judges the peer's certificates as OpenSSL walks the chain, and remembers what it saw.
+
+    Attributes:
+        peer: who the leaf names, once it was accepted. The peer has proved that the key is its own only when
+            the handshake is complete.
+        refused: the certificate that was not accepted, or None.
+
+    """
+
+    def __init__(self, alpn: Sequence[bytes]) -> None:
+        self._alpn = alpn
+        self.peer: PeerCertificate | None = None
+        self.refused: RefusedCertificate | None = None
+
+    def judge(self, certificate: X509, error: int, depth: int, *, accepted: bool) -> bool:
+        """Return whether the handshake may go on, for each certificate from the CA down to the leaf (depth 0)."""
+        parsed = certificate.to_cryptography()
+        if not accepted:
+            self.refused = _refused(parsed, of_verification(error, depth))
+            return False
+        if depth == 0:
+            try:
+                self.peer = peer_certificate(parsed)
+            except UnusableCertificateError as unusable:
+                self.refused = _refused(parsed, f"its certificate was not accepted: {unusable}")
+                return False
+        return True
+
+    def select_protocol(self, offered: Sequence[bytes]) -> bytes | None:
+        """Return the first of the door's protocols that the peer offers by ALPN."""
+        return next((protocol for protocol in self._alpn if protocol in offered), None)
+
+
+def _refused(certificate: x509.Certificate, reason: str) -> RefusedCertificate:
+    try:
+        seen = describe(certificate)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return RefusedCertificate(reason)
+    return RefusedCertificate(reason, seen.subject, seen.serial, seen.names)
