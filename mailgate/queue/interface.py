@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred
 from mailgate.model.outcome import Outcome
 from mailgate.model.receipt import MessageRecord, Receipt
 
-
 LEASE_SECONDS = 30.0
 """How long a lease lasts from when it is taken or renewed; after that anyone may claim the message."""
 
@@ -173,7 +172,7 @@ class Queue(Protocol):
     Every Deferred fails with QueueError where the database could not do it; then nothing of it was done.
     A Deferred that fires tells of something that would survive a power cut. Calls that wait at the same time
     may be carried out in any order; whatever is called after a Deferred has fired sees what that one did.
-    Cancelling a Deferred only stops the waiting, not the work. After `close` every call fails.
+    Cancelling a Deferred only stops the waiting, not the work. After `close` every other call fails.
     """
 
     def accept(self, message: NewMessage) -> Deferred[Receipt]:

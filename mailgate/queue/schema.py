@@ -82,12 +82,13 @@ CONTENTS = sa.Table(
 KEYS = sa.Table(
     "idempotency_keys",
     METADATA,
-    sa.Column("client", sa.Text, primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("client", sa.Text, primary_key=True),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("message", sa.Text, sa.ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
     sqlite_with_rowid=False,
 )
+"""Which message a client's key stands for; `key` comes first because many keys are looked up at once."""
 
 USAGE = sa.Table(
     "usage",

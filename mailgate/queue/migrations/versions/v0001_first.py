@@ -65,8 +65,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "idempotency_keys",
-        sa.Column("client", sa.Text, primary_key=True),
         sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("client", sa.Text, primary_key=True),
         sa.Column("fingerprint", sa.Text, nullable=False),
         sa.Column("message", sa.Text, sa.ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
         sqlite_with_rowid=False,

@@ -1,0 +1,26 @@
+"""What the queue needs from a database beyond Core: one class for each kind that is supported."""
+
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from mailgate.queue.interface import QueueError
+
+
+class Database(Protocol):
+    """A database that was opened, upgraded, and is this gateway's to use until it is closed."""
+
+    def writer(self) -> Connection:
+        """Open a connection whose transactions may write."""
+
+    def reader(self) -> Connection:
+        """Open a connection that only reads, and doesn't wait for writers."""
+
+    def explain(self, error: Exception) -> QueueError:
+        """Return what went wrong as a sentence that names the database and holds nothing of a message."""
+
+    def concerns_all(self, error: Exception) -> bool:
+        """Tell whether the error would hit any transaction now, whatever it stores."""
+
+    def close(self) -> None:
+        """Leave the database tidy and free for the next; every connection has been closed before."""

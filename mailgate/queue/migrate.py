@@ -1,0 +1,43 @@
+"""Bringing a database to the present schema."""
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from mailgate.queue.interface import QueueError
+from mailgate.queue.schema import REVISION, VERSION_TABLE
+
+_VERSION = sa.select(sa.column("version_num", sa.Text)).select_from(sa.table(VERSION_TABLE))
+
+
+def upgrade(connection: Connection, name: str) -> None:
+    """
+    Take the database to the present schema within the connection's transaction.
+
+    `name` is what errors call the database. Raises QueueError where its tables are not a queue's, or are of
+    a newer mailgate.
+    """
+    tables = sa.inspect(connection).get_table_names()
+    if tables and VERSION_TABLE not in tables:
+        raise QueueError(f"{name} holds the tables of another program")
+    version = connection.execute(_VERSION).scalar_one_or_none() if tables else None
+    if version == REVISION:
+        return
+    config = Config()
+    config.set_main_option("script_location", "mailgate.queue:migrations")
+    config.attributes["connection"] = connection
+    if version is not None and not _is_known(config, version):
+        raise QueueError(
+            f"{name} has the schema {version} of a newer mailgate; this one knows none after {REVISION}"
+        )
+    command.upgrade(config, REVISION)
+
+
+def _is_known(config: Config, version: str) -> bool:
+    try:
+        return ScriptDirectory.from_config(config).get_revision(version) is not None
+    except CommandError:
+        return False

@@ -1,0 +1,137 @@
+"""Recording how attempts ended, many in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from mailgate.model.outcome import Outcome, Status, message_status
+from mailgate.queue.interface import QueueError, Settlement
+from mailgate.queue.schema import CONTENTS, MESSAGES, RECIPIENTS
+
+OPEN = tuple(status.value for status in Status if not status.final)
+"""The statuses of recipients that still wait for a final outcome."""
+
+_HELD = (
+    sa.select(MESSAGES.c.id, RECIPIENTS.c.position, RECIPIENTS.c.status)
+    .join(RECIPIENTS, RECIPIENTS.c.message == MESSAGES.c.id)
+    .where(
+        MESSAGES.c.id.in_(sa.bindparam("ids", expanding=True)),
+        MESSAGES.c.lease == sa.bindparam("held"),
+    )
+    .with_for_update(of=MESSAGES)
+)
+_UPDATE_MESSAGES = (
+    sa.update(MESSAGES)
+    .where(MESSAGES.c.id == sa.bindparam("of"))
+    .values(
+        status=sa.bindparam("became"),
+        attempts=MESSAGES.c.attempts + 1,
+        lease=None,
+        due_at=sa.bindparam("due"),
+        finished_at=sa.bindparam("finished"),
+    )
+)
+_UPDATE_RECIPIENTS = (
+    sa.update(RECIPIENTS)
+    .where(RECIPIENTS.c.message == sa.bindparam("of"), RECIPIENTS.c.position == sa.bindparam("at"))
+    .values(
+        status=sa.bindparam("became"),
+        updated_at=sa.bindparam("when"),
+        code=sa.bindparam("reply_code"),
+        enhanced=sa.bindparam("reply_enhanced"),
+        text=sa.bindparam("reply_text"),
+        host=sa.bindparam("reply_host"),
+    )
+)
+_DELETE_CONTENTS = sa.delete(CONTENTS).where(CONTENTS.c.message == sa.bindparam("of"))
+
+
+@dataclass(slots=True)
+class _Changes:
+    """The rows that a batch of settlements comes to."""
+
+    messages: list[dict[str, object]] = field(default_factory=list)
+    recipients: list[dict[str, object]] = field(default_factory=list)
+    finished: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, settlement: Settlement, status: Status) -> None:
+        final = status.final
+        self.messages.append(
+            {
+                "of": settlement.id,
+                "became": status.value,
+                "due": None if final else settlement.due_at,
+                "finished": settlement.settled_at if final else None,
+            }
+        )
+        if final:
+            self.finished.append({"of": settlement.id})
+        for outcome in settlement.outcomes:
+            self.recipients.append(_recipient_row(settlement, outcome))
+
+    def write(self, connection: Connection) -> None:
+        if self.messages:
+            connection.execute(_UPDATE_MESSAGES, self.messages)
+        if self.recipients:
+            connection.execute(_UPDATE_RECIPIENTS, self.recipients)
+        if self.finished:
+            connection.execute(_DELETE_CONTENTS, self.finished)
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement], lease: str) -> list[bool | QueueError]:
+    """
+    Record the settlements of messages that the owner `lease` holds.
+
+    Returns for each, in order, whether the lease was held and the outcome is recorded, or what is wrong with it.
+    """
+    held: dict[str, dict[int, str]] = {}
+    ids = list({settlement.id for settlement in settlements})
+    for message, position, status in connection.execute(_HELD, {"ids": ids, "held": lease}):
+        held.setdefault(message, {})[position] = status
+    results: list[bool | QueueError] = []
+    changes = _Changes()
+    for settlement in settlements:
+        recipients = held.get(settlement.id)
+        if recipients is None:
+            results.append(False)
+            continue
+        try:
+            status = _resulting_status(settlement, recipients)
+        except ValueError as error:
+            results.append(QueueError(f"message {settlement.id} can't be settled so: {error}"))
+            continue
+        del held[settlement.id]
+        changes.add(settlement, status)
+        results.append(True)
+    changes.write(connection)
+    return results
+
+
+def _resulting_status(settlement: Settlement, recipients: dict[int, str]) -> Status:
+    after = dict(recipients)
+    for outcome in settlement.outcomes:
+        if recipients.get(outcome.position) not in OPEN:
+            raise ValueError(f"recipient {outcome.position} is not open")
+        if not outcome.status.final and outcome.status is not Status.DEFERRED:
+            raise ValueError(f"{outcome.status} is no outcome")
+        after[outcome.position] = outcome.status.value
+    status = message_status([Status(each) for each in after.values()])
+    if not status.final and settlement.due_at is None:
+        raise ValueError("it leaves recipients open and doesn't say when they are due")
+    return status
+
+
+def _recipient_row(settlement: Settlement, outcome: Outcome) -> dict[str, object]:
+    reply = outcome.reply
+    return {
+        "of": settlement.id,
+        "at": outcome.position,
+        "became": outcome.status.value,
+        "when": settlement.settled_at,
+        "reply_code": None if reply is None else reply.code,
+        "reply_enhanced": None if reply is None else reply.enhanced,
+        "reply_text": None if reply is None else reply.text,
+        "reply_host": None if reply is None else reply.host,
+    }

@@ -1,0 +1,110 @@
+"""The Queue over a relational database: the reactor's side, which only passes calls to threads."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+
+from mailgate.model.receipt import MessageRecord, Receipt
+from mailgate.queue import leasing, records
+from mailgate.queue.database import Database
+from mailgate.queue.interface import Claim, NewMessage, QueueError, Settlement
+from mailgate.queue.transactions import Action, Reader, Writer
+from mailgate.queue.worker import Call, Worker
+
+
+class SqlQueue:
+    """
+    A Queue over a database that was opened for it: one thread writes, one reads.
+
+    `reactor` is where Deferreds fire, `clock` tells seconds since the epoch (and is asked in any thread),
+    `retention` is how many seconds a finished message's record is kept.
+    """
+
+    def __init__(
+        self, database: Database, reactor: IReactorFromThreads, *, clock: IReactorTime, retention: float
+    ) -> None:
+        self._clock = clock
+        self._retention = retention
+        self._lease = uuid4().hex
+        self._closed: Deferred[None] | None = None
+        self._writer = Worker("queue writer", Writer(database, self._lease, clock), reactor)
+        self._reader = Worker("queue reader", Reader(database), reactor)
+
+    def accept(self, message: NewMessage) -> Deferred[Receipt]:
+        """Store the message, as Queue says."""
+        return self._write(message, len(message.content))
+
+    def claim(self, limit: int, now: float) -> Deferred[Sequence[Claim]]:
+        """Lease due messages to this gateway, as Queue says."""
+        return self._write(lambda connection: leasing.claim(connection, limit, self._lease, now))
+
+    def settle(self, settlement: Settlement) -> Deferred[bool]:
+        """Record how an attempt ended, as Queue says."""
+        return self._write(settlement)
+
+    def renew(self, ids: Sequence[str], now: float) -> Deferred[None]:
+        """Extend leases of this gateway, as Queue says."""
+        return self._write(lambda connection: leasing.renew(connection, ids, self._lease, now))
+
+    def release(self, ids: Sequence[str], due_at: float) -> Deferred[None]:
+        """Give leases of this gateway back, as Queue says."""
+        return self._write(lambda connection: leasing.release(connection, ids, self._lease, due_at))
+
+    def next_due(self) -> Deferred[float | None]:
+        """Return when a claim can next find something, as Queue says."""
+        return self._read(records.next_due)
+
+    def find(self, client: str, message: str) -> Deferred[MessageRecord | None]:
+        """Return the client's own message, as Queue says."""
+        now = self._clock.seconds()
+        return self._read(lambda connection: records.find(connection, client, message, now))
+
+    def used(self, client: str, period: float, now: float) -> Deferred[int]:
+        """Return how many messages count against a quota, as Queue says."""
+        return self._read(lambda connection: records.used(connection, client, period, now))
+
+    def purge(self, now: float) -> Deferred[int]:
+        """Forget what has outlived the retention, as Queue says."""
+        return Deferred.fromCoroutine(self._purge(now))
+
+    async def _purge(self, now: float) -> int:
+        forgotten = 0
+        more = True
+        while more:
+            step: int = await self._write(lambda connection: records.purge(connection, self._retention, now))
+            forgotten += step
+            more = step == records.PURGE_LIMIT and self._closed is None
+        return forgotten
+
+    def close(self) -> Deferred[None]:
+        """Close the database, as Queue says; a second call only waits for the first."""
+        waiting: Deferred[None] = Deferred()
+        if self._closed is None:
+            # The writer ends last, so that its connection is the one that leaves the database tidy.
+            self._closed = self._reader.ended.addBoth(self._end_writer)
+            self._reader.stop()
+        self._closed.addBoth(_pass_on, waiting)
+        return waiting
+
+    def _end_writer(self, _ended: object) -> Deferred[None]:
+        self._writer.stop()
+        return self._writer.ended
+
+    def _write(self, request: NewMessage | Settlement | Action, octets: int = 0) -> Deferred[Any]:
+        return self._call(self._writer, request, octets)
+
+    def _read(self, request: Action) -> Deferred[Any]:
+        return self._call(self._reader, request, 0)
+
+    def _call(self, worker: Worker, request: object, octets: int) -> Deferred[Any]:
+        if self._closed is not None:
+            return fail(QueueError("the queue is closed"))
+        return worker.put(Call(request, octets))
+
+
+def _pass_on(result: object, waiting: Deferred[Any]) -> None:
+    """Give the result, or the Failure, to who waits; for the next one it is dealt with."""
+    waiting.callback(result)

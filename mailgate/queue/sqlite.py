@@ -1,0 +1,201 @@
+"""The queue in an SQLite file: everything that holds for SQLite alone."""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from mailgate.queue.interface import QueueError
+from mailgate.queue.leasing import release_everyones
+from mailgate.queue.migrate import upgrade
+
+BUSY_SECONDS = 5.0
+"""How long a transaction waits for another process that holds the file's write lock."""
+
+_PRAGMAS = (
+    "PRAGMA synchronous=FULL",  # a commit returns when the write-ahead log is on the disk
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=FAST",  # a delivered message's text goes where that costs no more writing
+    "PRAGMA journal_size_limit=67108864",  # a burst's log doesn't stay for ever
+)
+
+_SENTENCES = {
+    sqlite3.SQLITE_BUSY: "is locked by another process",
+    sqlite3.SQLITE_LOCKED: "is locked by another process",
+    sqlite3.SQLITE_FULL: "can't grow: the disk is full",
+    sqlite3.SQLITE_IOERR: "can't be read or written: input/output error",
+    sqlite3.SQLITE_CANTOPEN: "can't be opened",
+    sqlite3.SQLITE_NOTADB: "is not an SQLite database",
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+    sqlite3.SQLITE_READONLY: "can't be written: it is read-only",
+    sqlite3.SQLITE_PERM: "can't be written: permission denied",
+    sqlite3.SQLITE_TOOBIG: "can't hold a message of that size",
+}
+
+_CONCERNS_ONE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT})
+"""A full disk is among them: what is smaller, or frees something, may still succeed."""
+
+_READS_ONLY = "mailgate_reads_only"
+
+
+class SqliteDatabase:
+    """
+    An SQLite file that belongs to one gateway at a time, by an exclusive lock on the file ``….lock`` beside it.
+
+    Because of that lock, every lease found at opening is a dead process's, and is released at once: `now` is
+    when those messages are due. `busy` is how many seconds a transaction waits for another process's.
+
+    Raises QueueError where the file can't be used; it is never overwritten.
+    """
+
+    def __init__(self, path: Path, now: float, busy: float = BUSY_SECONDS) -> None:
+        self._path = path
+        self._lock = _lock(path)
+        try:
+            _make_file(path)
+            self.engine = _engine(path, busy)
+            self._prepare(now)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _prepare(self, now: float) -> None:
+        try:
+            with self.engine.connect() as connection:
+                _use_write_ahead_log(connection, self._path)
+                with connection.begin():
+                    upgrade(connection, str(self._path))
+                    release_everyones(connection, now)
+        except (DBAPIError, sqlite3.Error) as error:
+            raise self.explain(error) from error
+
+    def writer(self) -> Connection:
+        """Open a connection whose transactions take the write lock when they begin."""
+        return self.engine.connect()
+
+    def reader(self) -> Connection:
+        """Open a connection whose transactions see what was committed before they began."""
+        return self.engine.connect().execution_options(**{_READS_ONLY: True})
+
+    def explain(self, error: Exception) -> QueueError:
+        """Return what went wrong as a sentence that names the file."""
+        code = _result_code(error)
+        if code is None:
+            return QueueError(f"the queue {self._path} couldn't take this ({type(error).__name__})")
+        name = _result_name(error)
+        return QueueError(f"the queue {self._path} {_SENTENCES.get(code, 'refused this')} ({name})")
+
+    def concerns_all(self, error: Exception) -> bool:
+        """Tell whether any transaction would fail now: the file is locked, damaged or unreachable."""
+        code = _result_code(error)
+        return code is not None and code not in _CONCERNS_ONE
+
+    def close(self) -> None:
+        """Move the log into the file, and let the next gateway have it."""
+        try:
+            with self.engine.connect() as connection:
+                _driver(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        except (DBAPIError, sqlite3.Error) as error:
+            raise self.explain(error) from error
+        finally:
+            self.engine.dispose()
+            os.close(self._lock)
+
+
+def path_of(url: URL) -> Path:
+    """Return the file that an ``sqlite:`` URL names; raises QueueError where it names none."""
+    if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise QueueError(f"the queue's URL names the driver {url.drivername}; write sqlite:///path/of/the/file")
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise QueueError("the queue's URL names no file; write sqlite:///path/of/the/file")
+    if url.query or url.host:
+        raise QueueError("the queue's URL takes nothing but the path of a file: sqlite:///path/of/the/file")
+    return Path(url.database).absolute()
+
+
+def _lock(path: Path) -> int:
+    if not path.parent.is_dir():
+        raise QueueError(f"the queue {path} needs its directory {path.parent}, which doesn't exist")
+    name = path.with_name(path.name + ".lock")
+    try:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise QueueError(f"the queue's lock file {name} can't be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise QueueError(f"another mailgate has this queue open: {path}") from None
+    except OSError as error:
+        os.close(lock)
+        raise QueueError(f"the queue's lock file {name} can't be locked: {error.strerror}") from error
+    return lock
+
+
+def _make_file(path: Path) -> None:
+    """Make the file, for its owner alone, unless it is there; SQLite itself would follow the umask."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise QueueError(f"the queue {path} can't be opened: {error.strerror}") from error
+
+
+def _engine(path: Path, busy: float) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=NullPool,
+        hide_parameters=True,
+        # None keeps the driver from opening transactions of its own: `_begin` does, so that a transaction that
+        # will write takes the lock at once and never fails halfway.
+        connect_args={"isolation_level": None, "timeout": busy},
+    )
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma).close()
+
+
+def _begin(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get(_READS_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def _use_write_ahead_log(connection: Connection, path: Path) -> None:
+    mode = _driver(connection).execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        raise QueueError(f"the queue {path} lies on a file system that can't keep a write-ahead log")
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def _original(error: Exception) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def _result_code(error: Exception) -> int | None:
+    """Return SQLite's primary result code, or None for an error that SQLite didn't raise."""
+    extended = getattr(_original(error), "sqlite_errorcode", None)
+    return None if extended is None else extended & 0xFF
+
+
+def _result_name(error: Exception) -> str:
+    """Return the name of SQLite's result code, for whoever looks it up."""
+    return getattr(_original(error), "sqlite_errorname", "SQLITE_ERROR")

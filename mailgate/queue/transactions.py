@@ -1,0 +1,148 @@
+"""What the queue's threads do: one writes with group commit, one reads."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+from twisted.internet.interfaces import IReactorTime
+
+from mailgate.queue.accepting import accept
+from mailgate.queue.database import Database
+from mailgate.queue.interface import NewMessage, QueueError, Settlement
+from mailgate.queue.leasing import release_all
+from mailgate.queue.settling import settle
+from mailgate.queue.worker import Call
+
+Action = Callable[[Connection], object]
+"""A request that does all of its work itself, and returns its result."""
+
+Perform = Callable[[Connection, Sequence[Call]], None]
+
+
+class Transactions:
+    """
+    Runs calls in transactions over one connection, opened when first needed and anew after every trouble.
+
+    So whatever went wrong, the next call finds a fresh connection, and succeeds once the cause is gone.
+    """
+
+    def __init__(self, database: Database, connect: Callable[[], Connection]) -> None:
+        self._database = database
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    def run(self, calls: Sequence[Call], perform: Perform) -> Exception | None:
+        """Let `perform` set the calls' results in one transaction; return what went wrong and undid it all."""
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            with self._connection.begin():
+                perform(self._connection, calls)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must reach those who wait for the calls
+            self.close()
+            return error
+        return None
+
+    def fail(self, calls: Sequence[Call], error: Exception) -> None:
+        """Make the error, in words, the result of each call."""
+        for call in calls:
+            call.result = error if isinstance(error, QueueError) else self._database.explain(error)
+            call.result.__cause__ = error if call.result is not error else None
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+
+class Writer:
+    """
+    Carries out the calls that wait in one transaction: their results are told only when it is committed.
+
+    A request is a NewMessage, a Settlement or an Action. Where one of them fails, each gets
+    a transaction of its own, so that it alone is told.
+    """
+
+    def __init__(self, database: Database, lease: str, clock: IReactorTime) -> None:
+        self._database = database
+        self._transactions = Transactions(database, database.writer)
+        self._lease = lease
+        self._clock = clock
+
+    def run(self, calls: Sequence[Call]) -> None:
+        """Set every call's result."""
+        error = self._transactions.run(calls, self._perform)
+        if error is None:
+            return
+        if len(calls) == 1 or self._database.concerns_all(error):
+            self._transactions.fail(calls, error)
+        else:
+            self._run_singly(calls)
+
+    def _run_singly(self, calls: Sequence[Call]) -> None:
+        # Settlements come first: where the disk is full, they make room.
+        left = sorted(calls, key=lambda call: not isinstance(call.request, Settlement))
+        while left:
+            error = self._transactions.run(left[:1], self._perform)
+            if error is not None and self._database.concerns_all(error):
+                self._transactions.fail(left, error)
+                return
+            if error is not None:
+                self._transactions.fail(left[:1], error)
+            del left[0]
+
+    def _perform(self, connection: Connection, calls: Sequence[Call]) -> None:
+        settlements = [call for call in calls if isinstance(call.request, Settlement)]
+        messages = [call for call in calls if isinstance(call.request, NewMessage)]
+        if settlements:
+            _answer(settlements, settle(connection, [call.request for call in settlements], self._lease))
+        if messages:
+            now = self._clock.seconds()
+            _answer(messages, accept(connection, [call.request for call in messages], self._lease, now))
+        for call in calls:
+            if not isinstance(call.request, Settlement | NewMessage):
+                call.result = call.request(connection)
+
+    def close(self) -> None:
+        """Give back every lease, and close the database, that too where giving back fails (QueueError)."""
+
+        def give_back(connection: Connection) -> None:
+            release_all(connection, self._lease, self._clock.seconds())
+
+        last = Call(give_back)
+        try:
+            self.run([last])
+            self._transactions.close()
+        finally:
+            self._database.close()
+        if isinstance(last.result, Exception):
+            raise last.result
+
+
+class Reader:
+    """Carries out calls whose requests are Actions, over a connection that only reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._transactions = Transactions(database, database.reader)
+
+    def run(self, calls: Sequence[Call]) -> None:
+        """Set every call's result."""
+        for call in calls:
+            error = self._transactions.run([call], _read)
+            if error is not None:
+                self._transactions.fail([call], error)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transactions.close()
+
+
+def _answer(calls: Sequence[Call], results: Sequence[object]) -> None:
+    for call, result in zip(calls, results, strict=True):
+        call.result = result
+
+
+def _read(connection: Connection, calls: Sequence[Call]) -> None:
+    for call in calls:
+        call.result = call.request(connection)
