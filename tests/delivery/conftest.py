@@ -1,0 +1,121 @@
+"""A connection to an upstream in memory: the test plays the server."""
+
+import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from mailgate.delivery.esmtp import SmtpConnection, Timeouts
+from mailgate.delivery.settings import UpstreamSettings
+from mailgate.queue.interface import Claim, PendingRecipient
+
+CONTENT = "Subject: 회의\r\n\r\n안녕하세요\r\n".encode()
+
+
+class Wire(StringTransport):
+    """A transport that keeps what was written, write by write, and how it was ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+        self.no_delay = False
+        self.tls = None
+        self.aborted = False
+
+    def write(self, data):
+        self.writes.append(data)
+        super().write(data)
+
+    def setTcpNoDelay(self, enabled):
+        self.no_delay = enabled
+
+    def abortConnection(self):
+        self.aborted = True
+        self.disconnecting = True
+
+    def startTLS(self, context):
+        self.tls = context
+
+
+class Conversation:
+    """A connection under test and the server's side of it."""
+
+    def __init__(self, upstream=None, tls=None, timeouts=None):
+        self.clock = Clock()
+        self.upstream = upstream or UpstreamSettings(host="smtp.internal", tls="none")
+        self.connection = SmtpConnection(
+            self.upstream, "gate.example.com", tls, self.clock, timeouts or Timeouts()
+        )
+        self.failure = None
+        self.is_ready = False
+        self.connection.ready.addCallbacks(self._ready, self._failed)
+        self.wire = Wire()
+        self.connection.makeConnection(self.wire)
+
+    def _ready(self, _):
+        self.is_ready = True
+
+    def _failed(self, failure):
+        self.failure = failure.value
+
+    def sent(self):
+        """Return what the client wrote since the last look."""
+        octets = self.wire.value()
+        self.wire.clear()
+        self.wire.writes.clear()
+        return octets
+
+    def server(self, *lines):
+        """Let the server say lines, and return what the client writes to that."""
+        self.connection.dataReceived(b"".join(line + b"\r\n" for line in lines))
+        return self.sent()
+
+    def start(self, *extensions):
+        """Bring the connection to where it takes messages, with what the server offers."""
+        self.server(b"220 smtp.internal")
+        offered = [b"250-smtp.internal", *(b"250-" + extension for extension in extensions)]
+        self.server(*offered, b"250 HELP")
+        assert self.is_ready
+        return self
+
+    def send(self, claim):
+        """Send a claim; the list holds the attempt once there is one."""
+        attempts = []
+        self.connection.send(claim).addCallback(attempts.append)
+        return attempts
+
+    def lose(self, reason=None):
+        """Let the connection be lost."""
+        self.connection.connectionLost(Failure(reason or ConnectionDone()))
+
+
+def make_claim(*recipients, content=CONTENT, **fields):
+    values = {
+        "id": "01900000-0000-7000-8000-000000000001",
+        "message_id": "<1@gate.example.com>",
+        "client": "sensor",
+        "sender": "a@example.com",
+        "recipients": tuple(
+            PendingRecipient(position, address) for position, address in enumerate(recipients or ("kim@example.com",))
+        ),
+        "content": content,
+        "eight_bit": False,
+        "smtputf8": False,
+        "attempts": 0,
+        "created_at": 0.0,
+        "expires_at": 1e6,
+    }
+    return Claim(**values | fields)
+
+
+@pytest.fixture
+def converse():
+    """Return the class of conversations."""
+    return Conversation
+
+
+@pytest.fixture
+def claim_of():
+    """Return the maker of claims."""
+    return make_claim
