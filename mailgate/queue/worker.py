@@ -1,5 +1,6 @@
 """A thread that carries out calls of the reactor's thread, as many at a time as wait."""
 
+from collections import deque
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -62,43 +63,52 @@ class Worker:
         self.ended: Deferred[None] = Deferred()
         self._executor = executor
         self._reactor = reactor
-        self._inbox: SimpleQueue[Call | None] = SimpleQueue()
+        self._collected: list[Call] = []
+        self._inbox: SimpleQueue[Sequence[Call] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def put(self, call: Call) -> Deferred[Any]:
         """Let the call be carried out, and return its Deferred."""
-        self._inbox.put(call)
+        # All calls of one turn of the reactor go together: the first alone would wake the thread, and have a
+        # commit for itself while the others wait for the next.
+        if not self._collected:
+            self._reactor.callFromThread(self._hand_over)
+        self._collected.append(call)
         return call.deferred
+
+    def _hand_over(self) -> None:
+        if self._collected:
+            self._inbox.put(self._collected)
+            self._collected = []
 
     def stop(self) -> None:
         """End when everything is carried out that was put; nothing may be put after it."""
+        self._hand_over()
         self._inbox.put(None)
 
     def _work(self) -> None:
-        more = True
-        while more:
-            calls, more = self._waiting()
+        waiting: deque[Call] = deque()
+        open_ = True
+        while open_ or waiting:
+            if open_:
+                open_ = self._fetch(waiting)
+            calls = _take(waiting)
             if calls:
                 self._run(calls)
                 self._reactor.callFromThread(_fire, calls)
         self._reactor.callFromThread(self._end, self._close())
 
-    def _waiting(self) -> tuple[list[Call], bool]:
-        """Wait for a call, and return it with those behind it; False where no more will come."""
-        calls: list[Call] = []
-        octets = 0
-        call = self._inbox.get()
-        while call is not None:
-            calls.append(call)
-            octets += call.octets
-            if len(calls) == MAX_CALLS or octets >= MAX_OCTETS:
-                return calls, True
-            try:
-                call = self._inbox.get_nowait()
-            except Empty:
-                return calls, True
-        return calls, False
+    def _fetch(self, waiting: deque[Call]) -> bool:
+        """Add what was handed over, waiting for it only where there is nothing; False once there is no more."""
+        try:
+            calls = self._inbox.get(block=not waiting)
+            while calls is not None:
+                waiting.extend(calls)
+                calls = self._inbox.get_nowait()
+        except Empty:
+            return True
+        return False
 
     def _run(self, calls: Sequence[Call]) -> None:
         try:
@@ -128,6 +138,17 @@ def _unexpected(error: Exception) -> QueueError:
     told = QueueError(f"the queue failed unexpectedly ({type(error).__name__})")
     told.__cause__ = error
     return told
+
+
+def _take(waiting: deque[Call]) -> list[Call]:
+    """Take from the left what may be carried out together."""
+    calls: list[Call] = []
+    octets = 0
+    while waiting and len(calls) < MAX_CALLS and octets < MAX_OCTETS:
+        call = waiting.popleft()
+        octets += call.octets
+        calls.append(call)
+    return calls
 
 
 def _fire(calls: Sequence[Call]) -> None:
