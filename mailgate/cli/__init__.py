@@ -3,7 +3,7 @@
 import click
 
 import mailgate
-from mailgate.cli import ca, send
+from mailgate.cli import ca, demo, send
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,4 +13,5 @@ def main() -> None:
 
 
 main.add_command(ca.group)
+main.add_command(demo.command)
 main.add_command(send.command)
