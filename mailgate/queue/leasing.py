@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from mailgate.queue.interface import LEASE_SECONDS, Claim, PendingRecipient
 from mailgate.queue.schema import CONTENTS, MESSAGES, RECIPIENTS
@@ -67,7 +67,7 @@ _RELEASE_EVERYONES = (
 
 def claim(connection: Connection, limit: int, lease: str, now: float) -> Sequence[Claim]:
     """Lease up to `limit` messages that are due at `now` to the owner `lease`, the longest due first."""
-    ids = _within_budget(connection.execute(_DUE, {"now": now, "limit": limit}).tuples())
+    ids = _within_budget(connection.execute(_DUE, {"now": now, "limit": limit}))
     if not ids:
         return []
     connection.execute(_TAKE, [{"of": each, "to": lease, "until": now + LEASE_SECONDS} for each in ids])
@@ -93,7 +93,7 @@ def claim(connection: Connection, limit: int, lease: str, now: float) -> Sequenc
     ]
 
 
-def _within_budget(due: Iterable[tuple[str, int]]) -> list[str]:
+def _within_budget(due: Iterable[Row[str, int]]) -> list[str]:
     ids: list[str] = []
     octets = 0
     for message, size in due:

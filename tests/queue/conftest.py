@@ -1,0 +1,132 @@
+"""What the queue's tests share."""
+
+import queue
+import time
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mailgate.model.ids import new_id
+from mailgate.queue.interface import NewMessage, QueueSettings
+from mailgate.queue.opening import open_queue
+from mailgate.queue.sqlite import SqliteDatabase
+
+NOW = 1_790_000_000.0
+DEADLINE = 30.0
+
+
+class Turns:
+    """A reactor of which only callFromThread is left: what was handed over is called when the test waits."""
+
+    def __init__(self):
+        self._calls = queue.Queue()
+
+    def callFromThread(self, function, *args):
+        self._calls.put((function, args))
+
+    def until(self, condition):
+        end = time.monotonic() + DEADLINE
+        while not condition():
+            function, args = self._calls.get(timeout=max(0.0, end - time.monotonic()))
+            function(*args)
+
+    def wait(self, deferred: Deferred):
+        """Return the Deferred's result, or raise its failure."""
+        results = []
+        deferred.addBoth(results.append)
+        self.until(lambda: results)
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        return results[0]
+
+
+class SettableClock:
+    def __init__(self):
+        self.now = NOW
+
+    def seconds(self):
+        return self.now
+
+
+def new_message(**changed) -> NewMessage:
+    """Return a message as intake would make it."""
+    created_at = changed.get("created_at", NOW)
+    message = changed.setdefault("id", new_id(created_at))
+    values = {
+        "message_id": f"<{message}@gate.example.com>",
+        "client": "장치-7",
+        "door": "https",
+        "created_at": created_at,
+        "due_at": created_at,
+        "expires_at": created_at + 5 * 86400,
+        "sender": "noreply@example.com",
+        "recipients": ("김@example.com", "lee@example.com"),
+        "content": "Subject: 안녕하세요\r\n\r\n본문\r\n".encode(),
+        "eight_bit": True,
+        "smtputf8": True,
+        "fingerprint": "0" * 64,
+        "metadata": {"주문": "42"},
+    }
+    return NewMessage(**(values | changed))
+
+
+@pytest.fixture(name="new_message")
+def new_message_factory():
+    return new_message
+
+
+@pytest.fixture
+def now():
+    return NOW
+
+
+@pytest.fixture
+def clock():
+    return SettableClock()
+
+
+@pytest.fixture
+def turns():
+    return Turns()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "대기열.db"
+
+
+@pytest.fixture
+def database(path):
+    """A fresh SQLite database that nobody else uses."""
+    database = SqliteDatabase(path, NOW, busy=0.05)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def connection(database):
+    """A writing connection inside a transaction that is committed in the end."""
+    with database.writer() as connection, connection.begin():
+        yield connection
+
+
+@pytest.fixture(params=["file"])
+def url(request, path):
+    """The URL of an empty database of each kind that a queue can be kept in."""
+    return {"file": f"sqlite:///{path}"}[request.param]
+
+
+@pytest.fixture
+def open_here(url, turns, clock):
+    """Opens the queue at `url`; a queue that is still open in the end is closed."""
+    opened = []
+
+    def open_it(retention=7 * 86400.0):
+        opened.append(open_queue(QueueSettings(url=url, retention=retention), turns, clock=clock))
+        return opened[-1]
+
+    yield open_it
+    for each in opened:
+        turns.wait(each.close())
