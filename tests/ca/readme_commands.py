@@ -52,5 +52,5 @@ def run(commands: str, directory: Path, environment: Mapping[str, str] | None = 
 
 
 def make_openssl_certificates(directory: Path) -> None:
-    """Make ca, server and client (``.crt`` and ``.key`` each) in `directory` by the page's plain-openssl commands."""
+    """Make ca, server and client, ``.crt`` and ``.key`` each, by the page's plain-openssl commands."""
     run("".join(shell_blocks(PLAIN_OPENSSL)), directory)

@@ -13,10 +13,14 @@ OPERATORS_COMMANDS = [
     'openssl req -x509 -new -nodes -key ca.key -days 36500 -out ca.crt -subj "/CN=MyCustomCA"',
     'openssl req -new -key server.key -out server.csr -subj "/CN=server"',
     'openssl req -new -key client.key -out client.csr -subj "/CN=unique_client"',
-    "openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt "
-    "-days 36500 -sha256 -extfile server.ext",
-    "openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out client.crt "
-    "-days 36500 -sha256 -extfile client.ext",
+    (
+        "openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt "
+        "-days 36500 -sha256 -extfile server.ext"
+    ),
+    (
+        "openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out client.crt "
+        "-days 36500 -sha256 -extfile client.ext"
+    ),
 ]
 
 
