@@ -92,6 +92,7 @@ class StrictServer(Protocol):
         self._searched = 0
         self._reading_content = False
         self._too_large = False
+        self._closing = False
         self._greeted = False
         self._tls = False
         self._idle: IDelayedCall | None = None
@@ -163,6 +164,8 @@ class StrictServer(Protocol):
             reply = str(refused)
         if reply:
             self._send(reply)
+        if self._closing:
+            self._wire.loseConnection()
         return True
 
     def _unknown(self, _: bytes) -> str:
@@ -192,7 +195,7 @@ class StrictServer(Protocol):
         if self._settings.context is None or self._tls:
             raise Refused(503, "5.5.1", "no TLS here, or already within it")
         if self._buffer:
-            self._wire.loseConnection()
+            self._closing = True
             raise Refused(503, "5.5.1", "nothing may follow STARTTLS before the handshake")
         self._send("220 2.0.0 go ahead")
         self._forget()
@@ -251,7 +254,7 @@ class StrictServer(Protocol):
         return "250 2.0.0 OK"
 
     def _quit(self, _: bytes) -> str:
-        self._wire.loseConnection()
+        self._closing = True
         return "221 2.0.0 bye"
 
     def _take_content(self) -> bool:
