@@ -14,7 +14,8 @@ class Attempt:
         outcomes: one per recipient of the claim, ``accepted``, ``deferred`` or ``failed``, in the order of their
             positions; empty where the attempt counts for nothing (`stale`).
         unknown: whether the message was sent whole but no reply came: it may have been accepted.
-        trouble: why the upstream should be left alone for a while, or empty.
+        trouble: what is wrong with the upstream or the way to it, so that it should be left alone for a while;
+            empty where all is well.
         stale: whether a reused connection turned out to be dead before the server did anything with the message,
             which can go over another connection at once.
 

@@ -88,7 +88,7 @@ class SmtpConnection(smtp.ESMTPClient):
             # Over TLS PLAIN is as good as any and the one every server has (RFC 4954 section 4).
             for mechanism in (PLAINAuthenticator, LOGINAuthenticator, CramMD5ClientAuthenticator):
                 self.registerAuthenticator(mechanism(login.username.encode()))
-        self.ready: Deferred[None] = Deferred()
+        self.ready: Deferred[None] = Deferred(lambda _: self.abort())
         self.lost: Deferred[None] = Deferred()
         self.carried = 0
         self._upstream = upstream

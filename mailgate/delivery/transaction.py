@@ -119,6 +119,7 @@ class Transaction:
         else:
             text = f"{reason} before the message was sent"
         self._decide_rest(Status.DEFERRED, Reply(451, "4.4.2", text))
+        self._trouble = reason
         self.stage = Stage.DONE
 
     def _refusal(self) -> Reply | None:

@@ -1,0 +1,125 @@
+"""When to look into the queue for what is due."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from mailgate.model.journal import Journal
+from mailgate.queue.interface import Claim, Queue
+
+POLL = 5.0
+"""The longest time between two looks, in seconds, for what other gateways leave behind."""
+
+SHORTEST_WAIT = 0.1
+"""Between two looks of which the first found nothing, in seconds."""
+
+
+class Taker(Protocol):
+    """Who works on what is due."""
+
+    def room(self) -> int:
+        """Return how many messages may be claimed now."""
+
+    def room_at(self) -> float:
+        """Return when there may be room although nothing was finished until then, in seconds since the epoch."""
+
+    def deliver(self, claim: Claim) -> None:
+        """Work on a claimed message."""
+
+
+class Claimer:
+    """
+    Claims what is due as long as there is room for it.
+
+    It looks when `look` says so, when something falls due, and every few seconds; one claim at a time.
+    """
+
+    def __init__(self, queue: Queue, taker: Taker, clock: IReactorTime, journal: Journal) -> None:
+        self._queue = queue
+        self._taker = taker
+        self._clock = clock
+        self._journal = journal
+        self._running = False
+        self._looking = False
+        self._again = False
+        self._starved = False
+        self._timer: IDelayedCall | None = None
+        self._stopped: Callable[[None], None] | None = None
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._running = True
+        self.look()
+
+    def stop(self) -> Deferred[None]:
+        """Claim nothing more; fires once a claim under way has ended, its messages handed to the taker."""
+        self._running = False
+        self._disarm()
+        if not self._looking:
+            return succeed(None)
+        stopped: Deferred[None] = Deferred()
+        self._stopped = stopped.callback
+        return stopped
+
+    def freed(self) -> None:
+        """Look again if there was no room the last time."""
+        if self._starved:
+            self.look()
+
+    def look(self) -> None:
+        """Look for what is due, now or as soon as there is room."""
+        if not self._running:
+            return
+        if self._looking:
+            self._again = True
+            return
+        limit = self._taker.room()
+        self._starved = limit <= 0
+        if self._starved:
+            self._arm(self._clock.seconds() + POLL)
+            return
+        self._looking = True
+        self._again = False
+        self._queue.claim(limit, self._clock.seconds()).addCallbacks(self._claimed, self._failed)
+
+    def _claimed(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            self._taker.deliver(claim)
+        self._ended()
+        if claims or self._again:
+            self.look()
+        elif self._running:
+            self._queue.next_due().addCallbacks(self._due, self._failed)
+
+    def _due(self, moment: float | None) -> None:
+        if self._running and not self._looking:
+            self._arm(self._clock.seconds() + POLL if moment is None else moment)
+
+    def _failed(self, failure: Failure) -> None:
+        self._journal.record("delivery.claim_failed", reason=str(failure.value))
+        self._ended()
+        if self._running:
+            self._arm(self._clock.seconds() + POLL)
+
+    def _ended(self) -> None:
+        self._looking = False
+        if self._stopped is not None:
+            self._stopped(None)
+            self._stopped = None
+
+    def _arm(self, moment: float) -> None:
+        self._disarm()
+        wait = min(moment, self._taker.room_at() if self._starved else moment) - self._clock.seconds()
+        self._timer = self._clock.callLater(min(max(wait, SHORTEST_WAIT), POLL), self._ring)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.look()

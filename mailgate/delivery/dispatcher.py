@@ -1,0 +1,276 @@
+"""Carries messages from the queue to the upstreams and settles what became of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.claimer import Claimer
+from mailgate.delivery.route import Route, UnreachableError
+from mailgate.delivery.settler import Settler
+from mailgate.model.journal import Journal
+from mailgate.model.outcome import Outcome, Reply, Status
+from mailgate.model.retry import RetrySchedule
+from mailgate.queue.interface import LEASE_SECONDS, Claim, Queue, Settlement
+
+MAX_MESSAGES = 512
+"""In work at once, most of them waiting for a connection."""
+
+MAX_OCTETS = 64 * 1024 * 1024
+"""Of contents in work at which no more is taken; one claim may go beyond it by what the queue gives at once."""
+
+SWEEP = 5.0
+"""How often, in seconds, some of what is due is looked through for what expired while no upstream works."""
+
+SWEEP_MESSAGES = 64
+LAST_CHANCE = 60.0
+"""Seconds after its expiry within which a message that was deferred until then is tried a last time."""
+
+PURGE = 3600.0
+GRACE = 30.0
+"""Seconds that a transaction has to come to its end at a stop."""
+
+SETTLE_GRACE = 5.0
+"""Seconds after that for the queue to take the outcomes."""
+
+_log = Logger()
+
+
+class Dispatcher:
+    """
+    Delivers what is handed over and what is due, and holds the leases of all that it works on.
+
+    A message without an upstream that could be had goes back to the queue without an attempt being counted,
+    due again as soon as one may work.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        route: Route,
+        schedule: RetrySchedule,
+        clock: IReactorTime,
+        journal: Journal,
+        random: Callable[[], float],
+    ) -> None:
+        self.on_settled: Callable[[str, tuple[Outcome, ...]], None] | None = None
+        self._queue = queue
+        self._route = route
+        self._schedule = schedule
+        self._clock = clock
+        self._journal = journal
+        self._random = random
+        self._settler = Settler(queue, clock, journal)
+        self._claimer = Claimer(queue, self, clock, journal)
+        self._work: dict[str, int] = {}
+        self._octets = 0
+        self._to_release: list[str] = []
+        self._next_sweep = 0.0
+        self._running = False
+        self._emptied: Deferred[None] | None = None
+        self._loops = (self._loop(self._renew), self._loop(self._purge))
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._running = True
+        renewal, purge = self._loops
+        renewal.start(LEASE_SECONDS / 3, now=False)
+        purge.start(PURGE, now=False)
+        self._claimer.start()
+
+    def stop(self) -> Deferred[None]:
+        """
+        End delivery: claim nothing more, give back what was not begun, let transactions come to their end.
+
+        Fires when all is settled and every connection closed, after GRACE and SETTLE_GRACE at the latest; the
+        leases of what is unsettled then run out by themselves.
+        """
+        self._running = False
+        stopped: Deferred[None] = Deferred()
+        self._emptied = Deferred()
+        parts = [self._claimer.stop(), self._emptied, self._route.close()]
+        bounds: list[IDelayedCall] = []
+        bounds.append(self._clock.callLater(GRACE, self._route.abort))
+        bounds.append(self._clock.callLater(GRACE + SETTLE_GRACE, self._end, None, stopped, bounds))
+        gatherResults(parts).addCallback(self._end, stopped, bounds)
+        self._tell_if_empty()
+        return stopped
+
+    def wake(self) -> None:
+        """Look into the queue soon: something was stored there without a lease."""
+        self._claimer.look()
+
+    def has_room(self, size: int) -> bool:
+        """
+        Tell whether a message of so many octets may be handed over with `deliver`.
+
+        Half of the room is kept for what is due in the queue, so that a backlog moves whatever comes in.
+        """
+        return (
+            self._running
+            and len(self._work) < MAX_MESSAGES // 2
+            and self._octets + size <= MAX_OCTETS
+            and self._route.open
+        )
+
+    def deliver(self, claim: Claim) -> None:
+        """Take over a message whose lease this gateway holds."""
+        if claim.id in self._work:
+            # Its lease ran out unnoticed and it was claimed once more: it's still in hand.
+            return
+        size = len(claim.content)
+        self._work[claim.id] = size
+        self._octets += size
+        if not self._running:
+            self._give_back(claim)
+        elif self._expired(claim):
+            text = f"the message expired before it could be delivered. {self._route.trouble}".strip(". ")
+            reply = Reply(554, "5.4.7", text)
+            outcomes = tuple(Outcome(each.position, Status.EXPIRED, reply) for each in claim.recipients)
+            self._settle(claim, outcomes, self._clock.seconds())
+        else:
+            delivered = self._route.deliver(claim)
+            delivered.addCallbacks(self._attempted, self._not_attempted, (claim,), {}, (claim,), {})
+            delivered.addErrback(self._broke, claim)
+
+    def room(self) -> int:
+        """Return how many messages may be claimed now."""
+        free = MAX_MESSAGES - len(self._work)
+        if self._octets >= MAX_OCTETS or free < MAX_MESSAGES // 4:
+            return 0
+        if self._route.open:
+            return free
+        now = self._clock.seconds()
+        if self._next_sweep <= now:
+            self._next_sweep = now + SWEEP
+            return SWEEP_MESSAGES
+        return 1 if self._route.reopens_at <= now else 0
+
+    def room_at(self) -> float:
+        """Return when an upstream may be tried again."""
+        return self._route.reopens_at
+
+    def _expired(self, claim: Claim) -> bool:
+        late = self._clock.seconds() - claim.expires_at
+        return late >= (LAST_CHANCE if claim.attempts else 0.0)
+
+    def _attempted(self, attempt: Attempt, claim: Claim) -> None:
+        now = self._clock.seconds()
+        outcomes = attempt.outcomes
+        if now >= claim.expires_at:
+            outcomes = tuple(
+                replace(outcome, status=Status.EXPIRED) if outcome.status is Status.DEFERRED else outcome
+                for outcome in outcomes
+            )
+        if attempt.unknown:
+            self._journal.record("delivery.outcome_unknown", message=claim.id, client=claim.client)
+        self._settle(claim, outcomes, now)
+
+    def _not_attempted(self, failure: Failure, claim: Claim) -> None:
+        if isinstance(failure.value, UnreachableError):
+            self._give_back(claim)
+        else:
+            self._broke(failure, claim)
+
+    def _broke(self, failure: Failure, claim: Claim) -> None:
+        # A fault of ours: the message must neither be lost nor held for ever. Its lease ends by itself.
+        _log.failure("delivery of {message} broke", failure, message=claim.id)
+        self._done(claim.id)
+
+    def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...], now: float) -> None:
+        self._record(claim, outcomes)
+        due_at = None
+        if any(outcome.status is Status.DEFERRED for outcome in outcomes):
+            wait = self._schedule.wait(claim.attempts + 1, self._random())
+            due_at = max(now, min(now + wait, claim.expires_at))
+        # The outcome stays in memory until it's on disk; the content need not.
+        self._octets -= self._work[claim.id]
+        self._work[claim.id] = 0
+        settled = self._settler.settle(Settlement(claim.id, outcomes, now, due_at))
+        settled.addCallback(self._settled, claim.id, outcomes)
+
+    def _settled(self, held: bool, message: str, outcomes: tuple[Outcome, ...]) -> None:  # noqa: FBT001 - the queue's answer
+        self._done(message)
+        if held and self.on_settled is not None:
+            self.on_settled(message, outcomes)
+
+    def _record(self, claim: Claim, outcomes: tuple[Outcome, ...]) -> None:
+        addresses = {recipient.position: recipient.address for recipient in claim.recipients}
+        for outcome in outcomes:
+            reply = outcome.reply or Reply(0, "", "")
+            self._journal.record(
+                f"delivery.{outcome.status.value}",
+                message=claim.id,
+                client=claim.client,
+                recipient=addresses[outcome.position],
+                code=reply.code or None,
+                enhanced=reply.enhanced or None,
+                text=reply.text or None,
+                host=reply.host or None,
+            )
+
+    def _give_back(self, claim: Claim) -> None:
+        if not self._to_release:
+            # What comes back, comes back together.
+            self._clock.callLater(0, self._release)
+        self._to_release.append(claim.id)
+
+    def _release(self) -> None:
+        ids, self._to_release = self._to_release, []
+        now = self._clock.seconds()
+        due_at = now
+        if self._running:
+            due_at = min(max(self._route.reopens_at, now + 1.0), now + SWEEP)
+        released = self._queue.release(ids, due_at)
+        released.addErrback(self._report, "delivery.release_failed")
+        released.addCallback(self._released, ids)
+
+    def _released(self, _: None, ids: list[str]) -> None:
+        for message in ids:
+            self._done(message)
+
+    def _done(self, message: str) -> None:
+        self._octets -= self._work.pop(message, 0)
+        self._claimer.freed()
+        self._tell_if_empty()
+
+    def _tell_if_empty(self) -> None:
+        if not self._work and self._emptied is not None and not self._emptied.called:
+            self._emptied.callback(None)
+
+    def _end(self, _: object, stopped: Deferred[None], bounds: list[IDelayedCall]) -> None:
+        if stopped.called:
+            return
+        self._settler.stop()
+        for call in bounds:
+            if call.active():
+                call.cancel()
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        for message in self._work:
+            self._journal.record("delivery.unsettled", message=message)
+        stopped.callback(None)
+
+    def _loop(self, function: Callable[[], Deferred[None] | None]) -> LoopingCall:
+        loop = LoopingCall(function)
+        loop.clock = self._clock
+        return loop
+
+    def _renew(self) -> Deferred[None] | None:
+        if not self._work:
+            return None
+        renewed = self._queue.renew(tuple(self._work), self._clock.seconds())
+        return renewed.addErrback(self._report, "delivery.renewal_failed")
+
+    def _purge(self) -> Deferred[None]:
+        purged = self._queue.purge(self._clock.seconds()).addCallback(lambda _: None)
+        return purged.addErrback(self._report, "delivery.purge_failed")
+
+    def _report(self, failure: Failure, event: str) -> None:
+        self._journal.record(event, reason=str(failure.value))

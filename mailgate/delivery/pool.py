@@ -1,0 +1,193 @@
+"""A bounded set of connections to one place, used again and again; it knows nothing of what they speak."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+
+class Connection(Protocol):
+    """What the pool asks of a connection."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can be used for something new; False for good once it is closing or lost."""
+
+    @property
+    def lost(self) -> Deferred[None]:
+        """Fires once the connection is gone."""
+
+    def close(self) -> None:
+        """End it politely."""
+
+    def abort(self) -> None:
+        """End it at once."""
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class PoolClosedError(Exception):
+    """The pool is closed and gives no more connections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    When a connection is of no more use.
+
+    Attributes:
+        connections: the most that are open or being opened.
+        idle: seconds without use.
+        age: seconds since it was opened; servers get restarted and move.
+        uses: how often it was used.
+
+    """
+
+    connections: int
+    idle: float = 30.0
+    age: float = 300.0
+    uses: int = 1000
+
+
+@dataclass(slots=True)
+class _Member:
+    opened_at: float
+    uses: int = 0
+    idle_since: float = 0.0
+
+
+class Pool(Generic[C]):
+    """
+    Lends connections, opened by `connect` as they are needed.
+
+    Who asks first is served first; the connection that was used last is used next, so that a quiet time lets
+    the others go.
+    """
+
+    def __init__(self, connect: Callable[[], Deferred[C]], clock: IReactorTime, limits: Limits) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._limits = limits
+        self._members: dict[C, _Member] = {}
+        self._idle: list[C] = []
+        self._waiting: deque[Deferred[C]] = deque()
+        self._opening: set[Deferred[C]] = set()
+        self._sweep: IDelayedCall | None = None
+        self._closed: list[Deferred[None]] | None = None
+
+    def acquire(self) -> Deferred[C]:
+        """
+        Lend a connection until it is given to `release`.
+
+        Fails with what `connect` failed with, or PoolClosedError.
+        """
+        waiter: Deferred[C] = Deferred()
+        if self._closed is not None:
+            waiter.errback(PoolClosedError())
+        else:
+            self._waiting.append(waiter)
+            self._serve()
+        return waiter
+
+    def release(self, connection: C) -> None:
+        """Take a connection back, in whatever state it is."""
+        member = self._members.get(connection)
+        if member is None:
+            return
+        now = self._clock.seconds()
+        worn = member.uses >= self._limits.uses or now - member.opened_at >= self._limits.age
+        if worn or not connection.idle or self._closed is not None:
+            connection.close()
+            return
+        member.idle_since = now
+        self._idle.append(connection)
+        self._serve()
+        if self._idle and self._sweep is None:
+            self._sweep = self._clock.callLater(self._limits.idle, self._close_idle)
+
+    def turn_away(self, failure: Failure) -> None:
+        """Fail everyone who waits for a connection."""
+        waiting, self._waiting = self._waiting, deque()
+        for waiter in waiting:
+            waiter.errback(failure)
+
+    def close(self) -> Deferred[None]:
+        """
+        Lend nothing more, close what is idle now and the rest as it comes back.
+
+        Fires when every connection is gone.
+        """
+        closed: Deferred[None] = Deferred()
+        if self._closed is None:
+            self._closed = []
+            if self._sweep is not None:
+                self._sweep.cancel()
+                self._sweep = None
+            self.turn_away(Failure(PoolClosedError()))
+            for opening in tuple(self._opening):
+                opening.cancel()
+            idle, self._idle = self._idle, []
+            for connection in idle:
+                connection.close()
+        self._closed.append(closed)
+        self._tell_if_empty()
+        return closed
+
+    def abort(self) -> None:
+        """End every connection at once, in use or not."""
+        for connection in tuple(self._members):
+            connection.abort()
+
+    def _serve(self) -> None:
+        while self._waiting and self._idle:
+            connection = self._idle.pop()
+            if connection.idle:
+                self._members[connection].uses += 1
+                self._waiting.popleft().callback(connection)
+        while (
+            len(self._waiting) > len(self._opening)
+            and len(self._members) + len(self._opening) < self._limits.connections
+        ):
+            opening = self._connect()
+            self._opening.add(opening)
+            opening.addBoth(self._opened, opening)
+
+    def _opened(self, result: C | Failure, opening: Deferred[C]) -> None:
+        self._opening.discard(opening)
+        if isinstance(result, Failure):
+            # Without anyone who waits for it, nobody needs to hear of it.
+            if self._waiting:
+                self._waiting.popleft().errback(result)
+                self._serve()
+        else:
+            self._members[result] = _Member(self._clock.seconds())
+            result.lost.addCallback(self._gone, result)
+            self.release(result)
+        self._tell_if_empty()
+
+    def _gone(self, _: None, connection: C) -> None:
+        del self._members[connection]
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._serve()
+        self._tell_if_empty()
+
+    def _close_idle(self) -> None:
+        self._sweep = None
+        now = self._clock.seconds()
+        while self._idle and self._members[self._idle[0]].idle_since + self._limits.idle <= now:
+            self._idle.pop(0).close()
+        if self._idle:
+            wait = self._members[self._idle[0]].idle_since + self._limits.idle - now
+            self._sweep = self._clock.callLater(wait, self._close_idle)
+
+    def _tell_if_empty(self) -> None:
+        if self._closed is not None and not self._members and not self._opening:
+            closed, self._closed = self._closed, []
+            for each in closed:
+                each.callback(None)
