@@ -23,7 +23,5 @@ class DiskAdmission:
             detail = f"the queue's directory can't be looked at: {error.strerror}"
             return Refusal(RefusalCode.STORAGE_UNAVAILABLE, detail, retry_after=_RETRY_AFTER)
         if status.f_bavail < status.f_blocks * self._minimum_free:
-            return Refusal(
-                RefusalCode.DISK_LOW, "the gateway's disk is nearly full", retry_after=_RETRY_AFTER
-            )
+            return Refusal(RefusalCode.DISK_LOW, "the gateway's disk is nearly full", retry_after=_RETRY_AFTER)
         return None

@@ -1,0 +1,83 @@
+"""The composition root: settings in, one service out; the only module that knows every class."""
+
+from pathlib import Path
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorCore
+
+import mailgate
+from mailgate.delivery.make import DeliveryError, make_dispatcher
+from mailgate.doors.https import HttpsDoor, make_https_door
+from mailgate.intake import Intake, Limits
+from mailgate.model.journal import Journal
+from mailgate.policy.clients import ClientDirectory
+from mailgate.queue.admission import DiskAdmission
+from mailgate.queue.interface import QueueError
+from mailgate.queue.opening import make_queue
+from mailgate.queue.sql import SqlQueue
+from mailgate.services import Part, Ports, Stages, StartError
+from mailgate.settings import Settings
+from mailgate.trust.server import ServerTrust
+from mailgate.trust.settings import TrustError
+
+
+def compose(settings: Settings, reactor: IReactorCore, journal: Journal) -> IService:
+    """
+    Return the gateway as one service, nothing of it started.
+
+    Certificates, keys and CAs are read now, while the process still may: twistd drops privileges and goes
+    into the background between this and the start. For the same reasons the queue's file and threads have
+    to wait for the start. Raises StartError.
+    """
+    try:
+        trust = ServerTrust(settings.tls, journal, reactor)
+        queue = make_queue(settings.queue, reactor, clock=reactor)
+        dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal)
+    except (TrustError, QueueError, DeliveryError) as error:
+        raise StartError(str(error)) from error
+    intake = Intake(
+        hostname=settings.hostname,
+        directory=ClientDirectory(settings.clients),
+        limits=Limits(settings.limits.max_message, settings.delivery.schedule.give_up_after),
+        queue=queue,
+        handover=dispatcher,
+        admission=DiskAdmission(queue.directory, settings.queue.minimum_free_disk),
+        journal=journal,
+        clock=reactor,
+    )
+    dispatcher.on_settled = lambda message, _outcomes: intake.settled(message)
+    https = make_https_door(intake, trust, settings.limits, reactor, journal)
+    return Stages(
+        [
+            _journaled(settings.path, journal, trust),
+            Part(lambda: _open(queue), queue.close),
+            Part(dispatcher.start, dispatcher.stop),
+            Part(lambda: None, lambda: _close(intake, https)),
+            Ports(reactor, "https", settings.https.listen, https.factory),
+        ]
+    )
+
+
+def _open(queue: SqlQueue) -> None:
+    try:
+        queue.open()
+    except QueueError as error:
+        raise StartError(str(error)) from error
+
+
+def _close(intake: Intake, https: HttpsDoor) -> Deferred[None]:
+    intake.drain()
+    return https.stop()
+
+
+def _journaled(path: Path, journal: Journal, trust: ServerTrust) -> Part:
+    def started() -> None:
+        journal.record("gateway.started", version=mailgate.__version__, settings=str(path))
+
+    def stopped() -> Deferred[None]:
+        trust.close()
+        journal.record("gateway.stopped")
+        return succeed(None)
+
+    return Part(started, stopped)

@@ -1,0 +1,77 @@
+"""``twistd mailgate``: its options, and the service that they make."""
+
+import sys
+from types import TracebackType
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from mailgate.compose import compose
+from mailgate.model.journal import Journal
+from mailgate.ops.journal import LogJournal, StreamJournal
+from mailgate.services import StartError
+from mailgate.settings import Settings, SettingsError, find_settings, load_settings
+
+_STANDARD_OUTPUT = "mailgate.ops.journal.standard_output_observer"
+
+
+class Options(usage.Options):
+    """
+    The command line of ``twistd mailgate``.
+
+    Whatever keeps the gateway from starting ends the process here or in `makeService`, with one sentence on
+    standard error and exit status 1: twistd's own ways are a page of usage and a traceback.
+    """
+
+    synopsis = "[--config FILE]"
+    longdesc = (
+        "Takes mail from outside services and devices that hold a client certificate, "
+        "and delivers it to an internal SMTP server."
+    )
+    optParameters = [  # noqa: RUF012 - Twisted collects these from a list
+        ["config", "c", None, "Settings file [default: ./mailgate.toml, else /etc/mailgate/mailgate.toml]"],
+    ]
+
+    settings: Settings
+    journal: Journal
+
+    def postOptions(self) -> None:
+        """Load the settings, and choose where the journal goes."""
+        try:
+            self.settings = load_settings(find_settings(self["config"]))
+        except SettingsError as error:
+            sys.exit(f"mailgate: {error}")
+        self.journal = LogJournal()
+        twistd = self.parent
+        if twistd is not None and _logs_to_standard_output(twistd):
+            twistd["logger"] = _STANDARD_OUTPUT
+            self.journal = StreamJournal(sys.stdout)
+
+
+def makeService(options: Options) -> IService:
+    """Return the gateway as one service, its certificates and keys loaded and nothing listening yet."""
+    from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd chooses which
+
+    sys.excepthook = _tell_start_errors
+    try:
+        return compose(options.settings, reactor, options.journal)
+    except StartError as error:
+        sys.exit(f"mailgate: {error}")
+
+
+def _logs_to_standard_output(twistd: usage.Options) -> bool:
+    elsewhere = ("logfile", "logger", "syslog")
+    return bool(twistd.get("nodaemon")) and not any(twistd.get(option) for option in elsewhere)
+
+
+def _tell_start_errors(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """
+    Show a StartError as its sentence alone.
+
+    twistd lets it pass through, tidies up its PID file, and exits with 1; only the traceback is not for
+    the operator.
+    """
+    if isinstance(error, StartError):
+        sys.stderr.write(f"mailgate: {error}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)

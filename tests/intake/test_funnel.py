@@ -1,0 +1,219 @@
+"""The funnel: what is accepted is on disk, what is refused says why, and a repeat is answered again."""
+
+import dataclasses
+
+from mailgate.model.address import Address
+from mailgate.model.ids import new_id
+from mailgate.model.outcome import Outcome, Reply, Status
+from mailgate.model.receipt import DryRun, Receipt
+from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.policy.rules import Rate
+from mailgate.queue.interface import Settlement
+
+ACCEPTED = (Outcome(0, Status.ACCEPTED, Reply(250, "2.0.0", "ok", "smtp")),)
+
+
+def test_an_accepted_message_is_stored_and_handed_over_under_its_lease(house):
+    receipt = house.submit()
+    assert receipt.message_id == f"<{receipt.id}@gate.x.kr>"
+    (claim,) = house.delivery.taken
+    assert claim.id == receipt.id
+    assert claim.content.endswith(b"Subject: hot\r\n\r\nZone 4\r\n")
+    assert b"Received: from [192.0.2.7]" in claim.content
+    assert f"Message-ID: {receipt.message_id}\r\n".encode() in claim.content
+    assert house.find(receipt.id).status is Status.SENDING
+    assert house.turns.wait(house.queue.claim(10, house.clock.seconds())) == []
+
+
+def test_without_room_a_message_waits_in_the_queue_and_delivery_is_woken(house):
+    house.delivery.room = False
+    receipt = house.submit()
+    assert house.delivery.taken == []
+    assert house.delivery.woken == 1
+    (claim,) = house.turns.wait(house.queue.claim(10, house.clock.seconds()))
+    assert claim.id == receipt.id
+
+
+def test_a_scheduled_message_is_stored_for_later(house):
+    later = house.clock.seconds() + 60
+    receipt = house.submit(scheduled_at=later)
+    assert receipt.status is Status.SCHEDULED
+    assert house.delivery.taken == []
+    assert house.find(receipt.id).next_attempt_at == later
+    assert house.find(receipt.id).expires_at == later + 3600
+
+
+def test_a_mails_own_message_id_and_date_are_kept(house):
+    content = b"Message-ID: <own@x.kr>\r\nDate: Mon, 01 Jan 2024 00:00:00 +0900\r\n\r\nx\r\n"
+    receipt = house.submit(content=content, message_id="<own@x.kr>", has_date=True)
+    assert receipt.message_id == "<own@x.kr>"
+    (claim,) = house.delivery.taken
+    assert claim.content.count(b"Message-ID:") == 1
+    assert claim.content.count(b"Date:") == 1
+
+
+def test_a_repeat_with_the_same_key_is_answered_again_and_not_sent_again(house):
+    first = house.submit(idempotency_key="b7-12")
+    again = house.submit(idempotency_key="b7-12")
+    assert again == dataclasses.replace(first, replayed=True)
+    assert len(house.delivery.taken) == 1
+
+
+def test_a_key_with_other_content_is_refused(house):
+    house.submit(idempotency_key="b7-12")
+    refusal = house.submit(idempotency_key="b7-12", content=b"Subject: cold\r\n\r\nx\r\n")
+    assert refusal.code is RefusalCode.IDEMPOTENCY_KEY_REUSED
+
+
+def test_a_key_whose_first_request_is_in_progress_is_told_so_and_free_again_afterwards(house):
+    first = house.begin(idempotency_key="b7-12")
+    second = house.submit(idempotency_key="b7-12")
+    assert second.code is RefusalCode.IDEMPOTENCY_IN_PROGRESS
+    assert isinstance(house.turns.wait(first), Receipt)
+    assert house.submit(idempotency_key="b7-12").replayed
+
+
+def test_keys_of_different_clients_are_different_keys(house, rules):
+    house.submit(idempotency_key="1")
+    house.allow(rules(), rules(label="other", certificates=("CN:other",)))
+    house.identity = dataclasses.replace(house.identity, client="other", label="other")
+    assert not house.submit(idempotency_key="1").replayed
+
+
+def test_policy_is_asked_and_nothing_of_a_refused_message_is_stored(house):
+    refusal = house.submit(authors=(Address("ceo", "y.kr"),))
+    assert refusal.code is RefusalCode.SENDER_NOT_ALLOWED
+    assert house.turns.wait(house.queue.next_due()) is None
+    assert house.journal.events[-1][0] == "message.refused"
+    assert house.journal.events[-1][1]["reason"] == "sender_not_allowed"
+
+
+def test_size_is_that_of_the_composed_message(house):
+    refusal = house.submit(content=b"Subject: x\r\n\r\n" + b"a" * 70 + b"\r\n" * 2045)
+    assert refusal.code is RefusalCode.MESSAGE_TOO_LARGE
+    assert refusal.limit == 4096
+    assert refusal.actual > 4096
+
+
+def test_a_full_disk_refuses(house):
+    house.refusal = Refusal(RefusalCode.DISK_LOW, "full", retry_after=60)
+    assert house.submit().code is RefusalCode.DISK_LOW
+
+
+def test_a_closing_gateway_takes_nothing_new(house):
+    house.intake.drain()
+    refusal = house.submit()
+    assert refusal.code is RefusalCode.DRAINING
+    assert refusal.retry_after
+
+
+def test_the_rate_holds_and_heals(house, rules):
+    house.allow(rules(rate=Rate(2, 60.0)))
+    assert isinstance(house.submit(), Receipt)
+    assert isinstance(house.submit(), Receipt)
+    refusal = house.submit()
+    assert refusal.code is RefusalCode.RATE_LIMITED
+    assert 29 < refusal.retry_after <= 30
+    house.clock.advance(refusal.retry_after)
+    assert isinstance(house.submit(), Receipt)
+
+
+def test_a_message_that_policy_refuses_costs_nothing_of_the_rate(house, rules):
+    house.allow(rules(rate=Rate(1, 60.0)))
+    house.submit(authors=(Address("ceo", "y.kr"),))
+    assert isinstance(house.submit(), Receipt)
+
+
+def test_the_quota_is_counted_on_disk(house, rules):
+    house.allow(rules(quota=Rate(1, 86400.0)))
+    assert isinstance(house.submit(), Receipt)
+    refusal = house.submit()
+    assert refusal.code is RefusalCode.QUOTA_EXCEEDED
+    assert refusal.retry_after > 0
+    standing = house.turns.wait(house.intake.describe(house.identity))
+    assert standing.quota == 0
+
+
+def test_a_client_is_told_its_rules_and_what_is_left(house, rules):
+    house.allow(rules(rate=Rate(2, 60.0), quota=Rate(5, 86400.0), max_message=100))
+    standing = house.turns.wait(house.intake.describe(house.identity))
+    assert (standing.rate, standing.quota) == (2, 5)
+    assert standing.rules["max_message"] == 100
+    house.allow(rules())
+    standing = house.turns.wait(house.intake.describe(house.identity))
+    assert (standing.rate, standing.quota, standing.rules["max_message"]) == (None, None, 4096)
+
+
+def test_a_client_that_a_reload_removed_is_refused_at_once(house, rules):
+    house.allow(rules(label="other", certificates=("CN:other",)))
+    assert house.submit().code is RefusalCode.CLIENT_UNKNOWN
+    assert house.turns.wait(house.intake.describe(house.identity)).code is RefusalCode.CLIENT_UNKNOWN
+    assert house.intake.max_message(house.identity) == 4096
+
+
+def test_a_dry_run_decides_and_queues_nothing(house):
+    answer = house.submit(dry_run=True)
+    assert isinstance(answer, DryRun)
+    assert (answer.rule, answer.envelope_sender, answer.recipients) == ("cam", "cam@x.kr", ("kim@y.kr",))
+    assert ("Subject", "hot") in answer.headers
+    assert house.turns.wait(house.queue.next_due()) is None
+    refused = house.submit(dry_run=True, authors=(Address("ceo", "y.kr"),))
+    assert refused.code is RefusalCode.SENDER_NOT_ALLOWED
+
+
+def test_another_clients_message_and_a_made_up_id_are_not_found(house):
+    receipt = house.submit()
+    house.identity = dataclasses.replace(house.identity, client="other")
+    assert house.find(receipt.id).code is RefusalCode.NOT_FOUND
+    assert house.find(new_id(0)).code is RefusalCode.NOT_FOUND
+    assert house.find("../../etc/passwd").code is RefusalCode.NOT_FOUND
+
+
+def test_a_queue_that_fails_is_told_as_storage_trouble_and_the_key_is_free_again(house):
+    house.turns.wait(house.queue.close())
+    for _ in range(2):
+        refusal = house.submit(idempotency_key="k")
+        assert refusal.code is RefusalCode.STORAGE_UNAVAILABLE
+        assert refusal.retry_after
+    assert any(event == "queue.error" for event, _ in house.journal.events)
+    assert house.find(new_id(0)).code is RefusalCode.STORAGE_UNAVAILABLE
+
+
+class TestWaiting:
+    def settle(self, house, receipt):
+        settlement = Settlement(receipt.id, ACCEPTED, house.clock.seconds(), None)
+        house.turns.wait(house.queue.settle(settlement))
+        house.intake.settled(receipt.id)
+
+    def test_an_attempt_that_ends_is_told(self, house):
+        receipt = house.submit()
+        waiting = house.intake.wait(house.identity, receipt.id, 10.0)
+        self.settle(house, receipt)
+        assert house.turns.wait(waiting).status is Status.ACCEPTED
+        assert house.clock.getDelayedCalls() == []
+
+    def test_an_attempt_that_ended_before_is_told_at_once(self, house):
+        receipt = house.submit()
+        self.settle(house, receipt)
+        waiting = house.intake.wait(house.identity, receipt.id, 10.0)
+        assert house.turns.wait(waiting).status is Status.ACCEPTED
+        assert house.clock.getDelayedCalls() == []
+
+    def test_after_the_time_the_message_is_told_as_it_is(self, house):
+        receipt = house.submit()
+        first = house.intake.wait(house.identity, receipt.id, 10.0)
+        told = []
+        second = house.intake.wait(house.identity, receipt.id, 20.0).addCallback(told.append)
+        house.clock.advance(10.0)
+        assert house.turns.wait(first).status is Status.SENDING
+        assert told == []
+        house.clock.advance(10.0)
+        house.turns.wait(second)
+        assert told[0].status is Status.SENDING
+
+    def test_another_clients_message_can_not_be_waited_for(self, house):
+        receipt = house.submit()
+        house.identity = dataclasses.replace(house.identity, client="other")
+        refusal = house.turns.wait(house.intake.wait(house.identity, receipt.id, 10.0))
+        assert refusal.code is RefusalCode.NOT_FOUND
+        assert house.clock.getDelayedCalls() == []
