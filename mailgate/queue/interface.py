@@ -188,7 +188,7 @@ class Queue(Protocol):
         """
         Lease up to `limit` due messages to this gateway for LEASE_SECONDS, the longest due first.
 
-        Fewer may come while more are due, where their contents would need much memory. A message whose lease
+        Fewer may come while more are due, where they or their contents would be very many. A message whose lease
         ran out is due again for everyone, this gateway included: who forgot to renew can meet it twice.
         """
 

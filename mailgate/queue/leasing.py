@@ -9,6 +9,9 @@ from mailgate.queue.interface import LEASE_SECONDS, Claim, PendingRecipient
 from mailgate.queue.schema import CONTENTS, MESSAGES, RECIPIENTS
 from mailgate.queue.settling import OPEN
 
+CLAIM_LIMIT = 500
+"""The messages that one claim takes at most."""
+
 CLAIM_OCTETS = 32 * 1024 * 1024
 """The contents that one claim brings into memory at most, unless the first message alone is larger."""
 
@@ -67,7 +70,7 @@ _RELEASE_EVERYONES = (
 
 def claim(connection: Connection, limit: int, lease: str, now: float) -> Sequence[Claim]:
     """Lease up to `limit` messages that are due at `now` to the owner `lease`, the longest due first."""
-    ids = _within_budget(connection.execute(_DUE, {"now": now, "limit": limit}))
+    ids = _within_budget(connection.execute(_DUE, {"now": now, "limit": min(limit, CLAIM_LIMIT)}))
     if not ids:
         return []
     connection.execute(_TAKE, [{"of": each, "to": lease, "until": now + LEASE_SECONDS} for each in ids])

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -57,8 +58,8 @@ class SqliteDatabase:
         self._path = path
         self._lock = _lock(path)
         try:
-            _make_file(path)
-            self.engine = _engine(path, busy)
+            self._identity = _make_file(path)
+            self.engine = self._make_engine(busy)
             self._prepare(now)
         except BaseException:
             os.close(self._lock)
@@ -73,6 +74,29 @@ class SqliteDatabase:
                     release_everyones(connection, now)
         except (DBAPIError, sqlite3.Error) as error:
             raise self.explain(error) from error
+
+    def _make_engine(self, busy: float) -> Engine:
+        engine = create_engine(
+            # "rw" doesn't make a file that is gone anew.
+            URL.create("sqlite", database=f"file:{quote(str(self._path))}", query={"mode": "rw", "uri": "true"}),
+            poolclass=NullPool,
+            hide_parameters=True,
+            # None keeps the driver from opening transactions of its own: `_begin` does, so that a transaction
+            # that will write takes the lock at once and never fails halfway.
+            connect_args={"isolation_level": None, "timeout": busy},
+        )
+        event.listen(engine, "connect", _set_up)
+        event.listen(engine, "begin", self._begin)
+        return engine
+
+    def _begin(self, connection: Connection) -> None:
+        if connection.get_execution_options().get(_READS_ONLY, False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # Without this look a message could be acknowledged into a file that has no name any more.
+        if _identity(self._path) != self._identity:
+            raise QueueError(f"the queue {self._path} was moved or replaced while in use")
 
     def writer(self) -> Connection:
         """Open a connection whose transactions take the write lock when they begin."""
@@ -137,8 +161,12 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _make_file(path: Path) -> None:
-    """Make the file, for its owner alone, unless it is there; SQLite itself would follow the umask."""
+def _make_file(path: Path) -> tuple[int, int] | None:
+    """
+    Make the file, for its owner alone, unless it is there; return its identity.
+
+    SQLite itself would follow the umask.
+    """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -148,30 +176,21 @@ def _make_file(path: Path) -> None:
             os.close(directory)
     except OSError as error:
         raise QueueError(f"the queue {path} can't be opened: {error.strerror}") from error
+    return _identity(path)
 
 
-def _engine(path: Path, busy: float) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        poolclass=NullPool,
-        hide_parameters=True,
-        # None keeps the driver from opening transactions of its own: `_begin` does, so that a transaction that
-        # will write takes the lock at once and never fails halfway.
-        connect_args={"isolation_level": None, "timeout": busy},
-    )
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
-    return engine
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of the file, or None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
     for pragma in _PRAGMAS:
         connection.execute(pragma).close()
-
-
-def _begin(connection: Connection) -> None:
-    reads_only = connection.get_execution_options().get(_READS_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
 def _use_write_ahead_log(connection: Connection, path: Path) -> None:

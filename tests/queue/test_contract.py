@@ -8,9 +8,9 @@ from mailgate.queue import records
 from mailgate.queue.interface import (
     LEASE_SECONDS,
     IdempotencyKeyReusedError,
+    QueueError,
     Quota,
     QuotaExceededError,
-    QueueError,
     Settlement,
 )
 

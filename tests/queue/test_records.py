@@ -104,7 +104,10 @@ def test_a_purge_goes_in_steps(connection, new_message, now, monkeypatch):
 
 def test_windows_that_are_over_are_forgotten(connection, new_message):
     at = 3600.0 * 500_000
-    messages = [new_message(created_at=at, quota=Quota(5, 3600.0)), new_message(created_at=at, quota=Quota(5, DAY))]
+    messages = [
+        new_message(created_at=at, quota=Quota(5, 3600.0)),
+        new_message(created_at=at, quota=Quota(5, DAY)),
+    ]
     accept(connection, messages, "here", at)
     purge(connection, DAY, at + 3599.9)
     assert used(connection, "장치-7", 3600.0, at) == 1
