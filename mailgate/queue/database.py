@@ -1,5 +1,6 @@
 """What the queue needs from a database beyond Core: one class for each kind that is supported."""
 
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -8,7 +9,18 @@ from mailgate.queue.interface import QueueError
 
 
 class Database(Protocol):
-    """A database that was opened, upgraded, and is this gateway's to use until it is closed."""
+    """A database that is this gateway's to use from `open` to `close`."""
+
+    @property
+    def directory(self) -> Path:
+        """Where it lies: the file system that must have room for what is accepted."""
+
+    def open(self, now: float) -> None:
+        """
+        Bring it to the present schema, and release what dead gateways had leased, due at `now`.
+
+        Raises QueueError where it can't be used, and leaves it as it was.
+        """
 
     def writer(self) -> Connection:
         """Open a connection whose transactions may write."""

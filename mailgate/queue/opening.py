@@ -9,12 +9,12 @@ from mailgate.queue.sql import SqlQueue
 from mailgate.queue.sqlite import SqliteDatabase, path_of
 
 
-def open_queue(settings: QueueSettings, reactor: IReactorFromThreads, *, clock: IReactorTime) -> SqlQueue:
+def make_queue(settings: QueueSettings, reactor: IReactorFromThreads, *, clock: IReactorTime) -> SqlQueue:
     """
-    Open the queue, make or upgrade its schema, and release the leases of a gateway that died.
+    Return the queue that the settings name, not yet open: no file is touched, no thread started.
 
-    Deferreds fire in `reactor`; `clock` tells seconds since the epoch. Blocks until it is done, so it belongs
-    before the reactor runs. Raises QueueError.
+    Deferreds fire in `reactor`; `clock` tells seconds since the epoch. Raises QueueError where the URL names no
+    database that this version knows.
     """
     try:
         url = make_url(settings.url)
@@ -22,5 +22,11 @@ def open_queue(settings: QueueSettings, reactor: IReactorFromThreads, *, clock: 
         raise QueueError("the queue's URL can't be read; write sqlite:///path/of/the/file") from error
     if url.get_backend_name() != "sqlite":
         raise QueueError(f"this version keeps its queue in SQLite, not in {url.get_backend_name()}")
-    database = SqliteDatabase(path_of(url), clock.seconds())
-    return SqlQueue(database, reactor, clock=clock, retention=settings.retention)
+    return SqlQueue(SqliteDatabase(path_of(url)), reactor, clock=clock, retention=settings.retention)
+
+
+def open_queue(settings: QueueSettings, reactor: IReactorFromThreads, *, clock: IReactorTime) -> SqlQueue:
+    """Make the queue that the settings name, and open it; raises QueueError."""
+    queue = make_queue(settings, reactor, clock=clock)
+    queue.open()
+    return queue

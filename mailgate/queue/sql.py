@@ -1,10 +1,11 @@
 """The Queue over a relational database: the reactor's side, which only passes calls to threads."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
 from mailgate.model.receipt import MessageRecord, Receipt
@@ -17,21 +18,41 @@ from mailgate.queue.worker import Call, Worker
 
 class SqlQueue:
     """
-    A Queue over a database that was opened for it: one thread writes, one reads.
+    A Queue over a database: one thread writes, one reads, both from `open` to `close`.
 
     `reactor` is where Deferreds fire, `clock` tells seconds since the epoch (and is asked in any thread),
-    `retention` is how many seconds a finished message's record is kept.
+    `retention` is how many seconds a finished message's record is kept. Before `open` every call fails.
     """
 
     def __init__(
         self, database: Database, reactor: IReactorFromThreads, *, clock: IReactorTime, retention: float
     ) -> None:
+        self._database = database
+        self._reactor = reactor
         self._clock = clock
         self._retention = retention
         self._lease = uuid4().hex
+        self._writer: Worker | None = None
+        self._reader: Worker | None = None
         self._closed: Deferred[None] | None = None
-        self._writer = Worker("queue writer", Writer(database, self._lease, clock), reactor)
-        self._reader = Worker("queue reader", Reader(database), reactor)
+
+    @property
+    def directory(self) -> Path:
+        """Where the database lies: the file system that must have room for what is accepted."""
+        return self._database.directory
+
+    def open(self) -> None:
+        """
+        Make the database or bring it to the present schema, release the leases of a gateway that died, and begin.
+
+        Blocks until it is done, so it belongs where the service starts, and behind any fork: threads and file
+        locks don't survive one. Raises QueueError. Once only; a queue that was closed stays closed.
+        """
+        if self._writer is not None or self._closed is not None:
+            raise QueueError("the queue can be opened only once")
+        self._database.open(self._clock.seconds())
+        self._writer = Worker("queue writer", Writer(self._database, self._lease, self._clock), self._reactor)
+        self._reader = Worker("queue reader", Reader(self._database), self._reactor)
 
     def accept(self, message: NewMessage) -> Deferred[Receipt]:
         """Store the message, as Queue says."""
@@ -83,15 +104,16 @@ class SqlQueue:
         """Close the database, as Queue says; a second call only waits for the first."""
         waiting: Deferred[None] = Deferred()
         if self._closed is None:
-            # The writer ends last, so that its connection is the one that leaves the database tidy.
-            self._closed = self._reader.ended.addBoth(self._end_writer)
-            self._reader.stop()
+            self._closed = self._end()
         self._closed.addBoth(_pass_on, waiting)
         return waiting
 
-    def _end_writer(self, _ended: object) -> Deferred[None]:
-        self._writer.stop()
-        return self._writer.ended
+    def _end(self) -> Deferred[None]:
+        """End both threads, the writer last: its connection is the one that leaves the database tidy."""
+        if self._writer is None or self._reader is None:
+            return succeed(None)
+        self._reader.stop()
+        return self._reader.ended.addBoth(_then_end, self._writer)
 
     def _write(self, request: NewMessage | Settlement | Action, octets: int = 0) -> Deferred[Any]:
         return self._call(self._writer, request, octets)
@@ -99,10 +121,17 @@ class SqlQueue:
     def _read(self, request: Action) -> Deferred[Any]:
         return self._call(self._reader, request, 0)
 
-    def _call(self, worker: Worker, request: object, octets: int) -> Deferred[Any]:
+    def _call(self, worker: Worker | None, request: object, octets: int) -> Deferred[Any]:
         if self._closed is not None:
             return fail(QueueError("the queue is closed"))
+        if worker is None:
+            return fail(QueueError("the queue is not open yet"))
         return worker.put(Call(request, octets))
+
+
+def _then_end(_ended: object, writer: Worker) -> Deferred[None]:
+    writer.stop()
+    return writer.ended
 
 
 def _pass_on(result: object, waiting: Deferred[Any]) -> None:

@@ -48,18 +48,26 @@ class SqliteDatabase:
     """
     An SQLite file that belongs to one gateway at a time, by an exclusive lock on the file ``….lock`` beside it.
 
-    Because of that lock, every lease found at opening is a dead process's, and is released at once: `now` is
-    when those messages are due. `busy` is how many seconds a transaction waits for another process's.
-
-    Raises QueueError where the file can't be used; it is never overwritten.
+    Nothing is touched before `open`. `busy` is how many seconds a transaction waits for another process's.
     """
 
-    def __init__(self, path: Path, now: float, busy: float = BUSY_SECONDS) -> None:
+    def __init__(self, path: Path, busy: float = BUSY_SECONDS) -> None:
+        self.directory = path.parent
+        self.engine = self._make_engine(path, busy)
         self._path = path
-        self._lock = _lock(path)
+        self._lock = -1
+        self._identity: tuple[int, int] | None = None
+
+    def open(self, now: float) -> None:
+        """
+        Make the file or bring it to the present schema, and release every lease, due at `now`.
+
+        The lock says that whoever took those leases is dead. Raises QueueError where the file can't be used;
+        it is never overwritten.
+        """
+        self._lock = _lock(self._path)
         try:
-            self._identity = _make_file(path)
-            self.engine = self._make_engine(busy)
+            self._identity = _make_file(self._path)
             self._prepare(now)
         except BaseException:
             os.close(self._lock)
@@ -75,10 +83,10 @@ class SqliteDatabase:
         except (DBAPIError, sqlite3.Error) as error:
             raise self.explain(error) from error
 
-    def _make_engine(self, busy: float) -> Engine:
+    def _make_engine(self, path: Path, busy: float) -> Engine:
         engine = create_engine(
             # "rw" doesn't make a file that is gone anew.
-            URL.create("sqlite", database=f"file:{quote(str(self._path))}", query={"mode": "rw", "uri": "true"}),
+            URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}),
             poolclass=NullPool,
             hide_parameters=True,
             # None keeps the driver from opening transactions of its own: `_begin` does, so that a transaction

@@ -100,7 +100,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def database(path):
     """A fresh SQLite database that nobody else uses."""
-    database = SqliteDatabase(path, NOW, busy=0.05)
+    database = SqliteDatabase(path, busy=0.05)
+    database.open(NOW)
     yield database
     database.close()
 

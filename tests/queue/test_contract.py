@@ -9,10 +9,12 @@ from mailgate.queue.interface import (
     LEASE_SECONDS,
     IdempotencyKeyReusedError,
     QueueError,
+    QueueSettings,
     Quota,
     QuotaExceededError,
     Settlement,
 )
+from mailgate.queue.opening import make_queue
 
 
 def accepted(message, at):
@@ -170,6 +172,23 @@ def test_closing_ends_a_purge_between_two_steps(open_here, turns, new_message, n
     purged = queue.purge(now)
     turns.wait(queue.close())
     assert turns.wait(purged) == 1
+
+
+def test_nothing_happens_before_a_queue_is_opened(url, path, turns, clock, new_message):
+    queue = make_queue(QueueSettings(url=url), turns, clock=clock)
+    with pytest.raises(QueueError, match="not open yet"):
+        turns.wait(queue.accept(new_message()))
+    turns.wait(queue.close())
+    assert list(path.parent.iterdir()) == []
+    with pytest.raises(QueueError, match="only once"):
+        queue.open()
+
+
+def test_a_queue_tells_where_it_lies(open_here, path):
+    queue = open_here()
+    assert queue.directory == path.parent
+    with pytest.raises(QueueError, match="only once"):
+        queue.open()
 
 
 def test_a_large_message_is_kept_whole(open_here, turns, new_message, now):

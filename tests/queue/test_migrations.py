@@ -69,7 +69,7 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(path, now, monkeypatch):
 
     monkeypatch.setattr("mailgate.queue.sqlite.release_everyones", fail)
     with pytest.raises(OSError, match="no more"):
-        SqliteDatabase(path, now)
+        SqliteDatabase(path).open(now)
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     connection.close()

@@ -50,10 +50,9 @@ class TwoGateways(RuleBasedStateMachine):
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
         self.now = 1_790_000_000.0
-        self.database = SqliteDatabase(Path(self.directory.name) / "queue.db", self.now)
+        self.database = SqliteDatabase(Path(self.directory.name) / "queue.db")
+        self.database.open(self.now)
         self.connection = self.database.writer()
-        self.connection.exec_driver_sql("SELECT 1")
-        self.connection.rollback()
         self.known: dict[str, Known] = {}
         self.keys: dict[tuple[str, str], str] = {}
 
