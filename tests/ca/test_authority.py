@@ -1,6 +1,8 @@
 """What an authority issues, refuses and keeps, held against openssl and real handshakes."""
 
 import datetime
+import fcntl
+import os
 import ssl
 import stat
 import subprocess
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mailgate.ca import issue
 from mailgate.ca.authority import CertificateAuthority, ClientRequest
 from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.ca.issue import KeyType
@@ -314,6 +317,27 @@ def test_a_handshake_with_another_cas_client_fails(authority, directory, tmp_pat
 
     with pytest.raises((ssl.SSLError, ConnectionError)):
         mutual_handshake(directory, client="unique_client")
+
+
+def test_the_folder_is_locked_from_the_look_to_the_write(authority, directory, monkeypatch):
+    real, refused = issue.new_key, []
+
+    def try_to_lock(key_type):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refused.append(key_type)
+        finally:
+            os.close(descriptor)
+        return real(key_type)
+
+    monkeypatch.setattr(issue, "new_key", try_to_lock)
+    issue_server(authority)
+    issue_client(authority)
+    authority.create("CA", KeyType.EC, 10, force=True)
+
+    assert len(refused) == 3
 
 
 def test_two_at_once_issue_a_client_once(authority, directory):

@@ -7,9 +7,16 @@ import ssl
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from mailgate.ca.authority import CertificateAuthority, ClientRequest
 from mailgate.ca.issue import KeyType
@@ -38,6 +45,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments):
         pass
+
+
+class Greeter(BaseRequestHandler):
+    """Speaks first and no HTTP, as an SMTP server does; reads all there is, so that no reset eats the greeting."""
+
+    def handle(self):
+        self.request.sendall(b"220 mail.x.kr ESMTP\r\n")
+        while self.request.recv(65536):
+            pass
 
 
 class Server(ThreadingHTTPServer):
@@ -255,6 +271,18 @@ def test_a_gateway_of_another_ca_is_not_trusted(server, send):
     assert server.received == []
 
 
+def test_a_ca_without_key_usage_is_taken_whatever_the_version_of_python(certificates):
+    credentials = gateway.Credentials(
+        certificates / "장치7.crt", certificates / "장치7.key", certificates / "ca.crt"
+    )
+
+    context = credentials.context()
+
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
 def test_a_gateway_of_another_name_is_not_trusted(modern_server, send):
     said = send(modern_server.url.replace("localhost", "127.0.0.1"), status=1).stderr
 
@@ -305,6 +333,13 @@ def test_a_peer_without_tls(send):
         assert "does not speak TLS" in send(url, status=1).stderr
 
 
+def test_an_answer_in_another_protocol(certificates, send):
+    with serving(certificates, ssl.TLSVersion.TLSv1_3) as server:
+        server.RequestHandlerClass = Greeter
+
+        assert "not in HTTP" in send(server.url, status=1).stderr
+
+
 def test_a_peer_that_hangs_up(send):
     with plain_peer(b"") as url:
         assert "closed the connection without an answer" in send(url, status=1).stderr
@@ -327,6 +362,27 @@ def test_what_is_no_url_of_a_gateway(url, send):
 @pytest.mark.parametrize("key", ["", "줄", "a\nb", "x" * 256])
 def test_what_is_no_idempotency_key(key, send):
     assert "idempotency key" in send("https://localhost:1", "--idempotency-key", key, status=1).stderr
+
+
+def test_an_encrypted_key_is_no_prompt_but_a_sentence(send, certificates, tmp_path):
+    key = load_pem_private_key((certificates / "장치7.key").read_bytes(), None)
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption("비밀".encode()))
+    )
+
+    assert "locked.key is encrypted" in send("https://localhost:1", "--key", locked, status=1).stderr
+
+
+def test_text_that_is_not_utf_8_is_told(modern_server, send):
+    assert "not UTF-8" in send(modern_server.url, "--subject", "\udcff", status=1).stderr
+
+
+def test_an_internationalised_host_is_looked_up_by_its_a_label(send):
+    said = send("https://메일.invalid", status=1).stderr
+
+    assert "xn--h32bq4v.invalid can't be found" in said
+    assert "not a host name" in send("https://메일..invalid", status=1).stderr
 
 
 def test_files_that_cant_be_used_are_named(send, certificates, tmp_path):
