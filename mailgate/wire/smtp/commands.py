@@ -5,7 +5,7 @@ import re
 _PLAIN = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]+|\[[A-Za-z0-9.:]+\]")
-_ATOMS = re.compile(r"[^\s<>()\[\]:;@\\,\"]+")
+_ATOMS = re.compile(r"[^ <>()\[\]:;@\\,\"]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
