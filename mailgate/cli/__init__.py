@@ -3,7 +3,7 @@
 import click
 
 import mailgate
-from mailgate.cli import ca, demo, send
+from mailgate.cli import ca, check, demo, send
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,5 +13,6 @@ def main() -> None:
 
 
 main.add_command(ca.group)
+main.add_command(check.command)
 main.add_command(demo.command)
 main.add_command(send.command)

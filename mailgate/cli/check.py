@@ -9,14 +9,14 @@ from mailgate.services import StartError
 from mailgate.settings import SettingsError, find_settings, load_settings
 
 
-@click.command()
+@click.command(name="check")
 @click.option("--config", metavar="FILE", help="Settings file [default: ./mailgate.toml, else /etc/mailgate/…].")
-def check(config: str | None) -> None:
+def command(config: str | None) -> None:
     """
     Check the settings file, and the certificates, keys and endpoints it names.
 
-    Nothing is started and nothing is changed. Exit status 0 means that the gateway would start, 1 that it
-    would not, for the reason printed.
+    Nothing is started and nothing is changed. Exit status 0 means that the settings are fine, 1 that the
+    gateway would not start with them, for the reason printed.
     """
     try:
         path = find_settings(config)
@@ -24,7 +24,9 @@ def check(config: str | None) -> None:
         compose(settings, reactor, LogJournal())
     except (SettingsError, StartError) as error:
         raise click.ClickException(str(error)) from error
-    count = len(settings.clients)
-    click.echo(
-        f"{path} is fine: {count} client{'' if count == 1 else 's'}, {len(settings.delivery.upstreams)} upstream"
-    )
+    clients, upstreams = len(settings.clients), len(settings.delivery.upstreams)
+    click.echo(f"{path} is fine: {_count(clients, 'client')}, {_count(upstreams, 'upstream')}.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
