@@ -2,9 +2,11 @@
 
 import pytest
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ITLSTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mailgate.delivery.esmtp import SmtpConnection, Timeouts
 from mailgate.delivery.settings import UpstreamSettings
@@ -13,6 +15,7 @@ from mailgate.queue.interface import Claim, PendingRecipient
 CONTENT = "Subject: 회의\r\n\r\n안녕하세요\r\n".encode()
 
 
+@implementer(ITLSTransport)
 class Wire(StringTransport):
     """A transport that keeps what was written, write by write, and how it was ended."""
 
