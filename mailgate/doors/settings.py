@@ -5,6 +5,11 @@ from dataclasses import dataclass
 MEBIBYTE = 1024 * 1024
 
 
+def body_limit(max_message: int) -> int:
+    """Return the octets an HTTP body may have: room for base64 and JSON around the largest message."""
+    return max_message * 14 // 10 + 64 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
     """
@@ -29,8 +34,8 @@ class LimitSettings:
 
     @property
     def max_body(self) -> int:
-        """Octets of an HTTP body: room for base64 and JSON around the largest message."""
-        return self.max_message * 14 // 10 + 64 * 1024
+        """Octets of the largest HTTP body."""
+        return body_limit(self.max_message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""Answers of the HTTPS door, and their octets on the wire (RFC 9110, RFC 9112)."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from twisted.web.http import RESPONSES
+
+from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.wire.problem import problem, status_of
+
+JSON = b"application/json"
+PROBLEM = b"application/problem+json"
+
+_TRY_LATER = frozenset({429, 503})
+_RETRY_AFTER = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What a route answers.
+
+    Attributes:
+        status: three digits.
+        body: octets; none for 204.
+        content_type: of the body.
+        headers: further fields; their values hold no CR or LF, since none of them comes from a client as it is.
+
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def refused(refusal: Refusal, request_id: str, allow: tuple[str, ...] = ()) -> Answer:
+    """Return the answer to a request that was refused; `allow` names the methods for a 405."""
+    status = status_of(refusal.code)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if refusal.retry_after is not None or status in _TRY_LATER:
+        seconds = _RETRY_AFTER if refusal.retry_after is None else refusal.retry_after
+        headers = ((b"Retry-After", b"%d" % max(1, ceil(seconds))),)
+    if refusal.code is RefusalCode.METHOD_NOT_ALLOWED:
+        headers = (*headers, (b"Allow", ", ".join(allow).encode()))
+    return Answer(status, problem(refusal, request_id), PROBLEM, headers)
+
+
+def octets(answer: Answer, common: bytes, *, body: bool, close: bool) -> bytes:
+    """
+    Return an answer as it goes on the wire.
+
+    `common` holds the header fields of every answer, each with its CRLF; `body` is false for HEAD.
+    """
+    parts = [b"HTTP/1.1 %d %b\r\n" % (answer.status, RESPONSES.get(answer.status, b"")), common]
+    parts.extend(b"%b: %b\r\n" % field for field in answer.headers)
+    if answer.status != 204:  # noqa: PLR2004 (RFC 9110 section 8.6: no Content-Length on a 204)
+        parts.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (answer.content_type, len(answer.body)))
+    if close:
+        parts.append(b"Connection: close\r\n")
+    parts.append(b"\r\n")
+    if body:
+        parts.append(answer.body)
+    return b"".join(parts)

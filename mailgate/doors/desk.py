@@ -1,0 +1,92 @@
+"""What every connection of the HTTPS door shares."""
+
+from datetime import UTC, datetime, timedelta
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import datetimeToString
+
+from mailgate.doors.settings import LimitSettings, body_limit
+from mailgate.intake import Intake
+from mailgate.model.identity import ClientIdentity, PeerCertificate
+from mailgate.model.journal import Journal
+from mailgate.model.refusal import Refusal, RefusalCode
+
+DOOR = "https"
+
+BODIES_IN_FLIGHT = 256 * 1024 * 1024
+"""Octets of request bodies that may be in memory at a time, or four of the largest if those are more."""
+
+EXPIRY_NOTICE = timedelta(days=30)
+"""A certificate that ends within this time is told so on every answer."""
+
+
+class Desk:
+    """
+    Judges who asks and how much may be taken, and keeps count.
+
+    Attributes:
+        draining: whether the door is closing, and takes nothing new.
+
+    """
+
+    def __init__(self, intake: Intake, limits: LimitSettings, journal: Journal, clock: IReactorTime) -> None:
+        self.limits = limits
+        self.clock = clock
+        self.draining = False
+        self._intake = intake
+        self._journal = journal
+        self._bodies = 0
+        self._max_bodies = max(BODIES_IN_FLIGHT, 4 * limits.max_body)
+        self._date = (0, b"")
+
+    def identify(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
+        """Return the client that the certificate proves right now, which may change while a connection lives."""
+        if peer.time_left(datetime.fromtimestamp(self.clock.seconds(), UTC)) < timedelta(0):
+            return Refusal(RefusalCode.CLIENT_UNKNOWN, "the client certificate has expired")
+        return self._intake.identify(peer, DOOR)
+
+    def body_limit(self, identity: ClientIdentity) -> int:
+        """Return the octets a body of this client may have."""
+        return min(self.limits.max_body, body_limit(self._intake.max_message(identity)))
+
+    def refuse_body(self, octets: int) -> Refusal | None:
+        """Return why a body of so many octets (0 if unknown) has no room in memory now, or None."""
+        if self._bodies + octets <= self._max_bodies:
+            return None
+        return Refusal(RefusalCode.QUEUE_FULL, "too much mail is arriving at this moment", retry_after=5)
+
+    def hold(self, octets: int) -> None:
+        """Count octets of a body that came in, or that were let go of where the number is negative."""
+        self._bodies += octets
+
+    def expiry_notice(self, peer: PeerCertificate) -> bytes | None:
+        """Return the end of the certificate as an HTTP date if it is near, else None."""
+        now = datetime.fromtimestamp(self.clock.seconds(), UTC)
+        if peer.time_left(now) > EXPIRY_NOTICE:
+            return None
+        notice: bytes = datetimeToString(peer.not_after.timestamp())
+        return notice
+
+    def date(self) -> bytes:
+        """Return the time as a Date field has it."""
+        now = int(self.clock.seconds())
+        if self._date[0] != now:
+            self._date = (now, datetimeToString(now))
+        return self._date[1]
+
+    def tell_refusal(
+        self, refusal: Refusal, *, request_id: str, address: str, client: str | None, peer: PeerCertificate | None
+    ) -> None:
+        """Tell the journal of a request that this door refused; a certificate is named where no client is."""
+        unnamed = peer if client is None else None
+        self._journal.record(
+            "request.refused",
+            door=DOOR,
+            request=request_id,
+            address=address,
+            client=client,
+            subject=unnamed and unnamed.subject,
+            serial=unnamed and unnamed.serial,
+            reason=refusal.code.value,
+            detail=refusal.detail,
+        )

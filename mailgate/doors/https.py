@@ -1,0 +1,145 @@
+"""The HTTPS door: its routes, and the door as the service tree starts and stops it."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from mailgate.doors.answers import Answer, refused
+from mailgate.doors.authorise import AuthorisedRoutes
+from mailgate.doors.desk import DOOR, Desk
+from mailgate.doors.reading import decode_submission, refuse_query
+from mailgate.doors.request import GatewayRequest, Result
+from mailgate.doors.settings import LimitSettings
+from mailgate.doors.site import Site
+from mailgate.doors.waiting import Patience
+from mailgate.intake import Intake, Origin, Standing
+from mailgate.model.identity import ClientIdentity
+from mailgate.model.journal import Journal
+from mailgate.model.receipt import DryRun, MessageRecord, Receipt
+from mailgate.model.refusal import Refusal
+from mailgate.trust.connections import ConnectionLimits
+from mailgate.trust.factory import MutualTLSFactory
+from mailgate.trust.server import ServerTrust
+from mailgate.wire.json import (
+    parse_prefer_wait,
+    render_dry_run,
+    render_receipt,
+    render_record,
+    render_whoami,
+)
+
+STOP_SECONDS = 10.0
+"""How long requests under way may take once the door is closing."""
+
+LONGEST_WAIT = 60.0
+"""No answer is held back longer than this many seconds, whatever ``Prefer: wait`` asks for."""
+
+
+class HttpsDoor:
+    """
+    The door, ready to listen with `factory`.
+
+    Attributes:
+        factory: mutual TLS around the routes, for any stream endpoint.
+
+    """
+
+    def __init__(self, factory: MutualTLSFactory, site: Site, patience: Patience) -> None:
+        self.factory = factory
+        self._site = site
+        self._patience = patience
+
+    def stop(self) -> Deferred[None]:
+        """
+        Answer what is under way and close every connection, within ten seconds.
+
+        Whoever listens with the factory stops that first. Requests that still come in are refused as `draining`.
+        """
+        drained = self._site.drain(STOP_SECONDS)
+        self._patience.end()
+        return drained
+
+
+def make_https_door(
+    intake: Intake, trust: ServerTrust, limits: LimitSettings, clock: IReactorTime, journal: Journal
+) -> HttpsDoor:
+    """Return the door; nothing listens yet."""
+    desk = Desk(intake, limits, journal, clock)
+    patience = Patience()
+    site = Site(desk, MessageRoutes(intake, limits, clock, patience).routes.dispatch)
+    factory = MutualTLSFactory(
+        trust,
+        site,
+        door=DOOR,
+        alpn=[b"http/1.1"],
+        limits=ConnectionLimits(limits.connections, limits.connections_per_address),
+        clock=clock,
+    )
+    return HttpsDoor(factory, site, patience)
+
+
+class MessageRoutes:
+    """Version 1 of the contract."""
+
+    def __init__(self, intake: Intake, limits: LimitSettings, clock: IReactorTime, patience: Patience) -> None:
+        self._intake = intake
+        self._limits = limits
+        self._clock = clock
+        self._patience = patience
+        self.routes = AuthorisedRoutes()
+        self.routes.route("/v1/messages", "POST")(self._submit)
+        self.routes.route("/v1/messages/<identifier>", "GET")(self._find)
+        self.routes.route("/v1/whoami", "GET")(self._whoami)
+
+    def _submit(self, request: GatewayRequest, identity: ClientIdentity) -> Result | Deferred[Result]:
+        submission = decode_submission(request, self._limits.recipients, self._clock.seconds())
+        if isinstance(submission, Refusal):
+            return submission
+        wait = parse_prefer_wait(request.header(b"Prefer"))
+        origin = Origin(DOOR, "HTTPS", request.address, request.request_id)
+
+        def answer(outcome: Receipt | DryRun | Refusal) -> Result | Deferred[Result]:
+            if isinstance(outcome, Refusal):
+                return refused(outcome, request.request_id)  # intake has told the journal
+            if isinstance(outcome, DryRun):
+                return Answer(200, render_dry_run(outcome))
+            return _accepted(outcome) if wait is None else self._await_decision(identity, outcome, wait)
+
+        return self._intake.submit(identity, submission, origin).addCallback(answer)
+
+    def _await_decision(self, identity: ClientIdentity, receipt: Receipt, wait: float) -> Deferred[Result]:
+        accepted = _accepted(receipt)
+
+        def answer(record: MessageRecord | Refusal) -> Answer:
+            # The message is durable whatever the look-up says: a refusal of that is no other answer.
+            if isinstance(record, Refusal) or not (record.attempts or record.status.final):
+                return accepted
+            headers = (*accepted.headers, (b"Preference-Applied", b"wait=%d" % wait))
+            return Answer(200, render_record(record, self._clock.seconds()), headers=headers)
+
+        decision = self._intake.wait(identity, receipt.id, min(wait, LONGEST_WAIT))
+        return self._patience.wait(decision.addCallback(answer), accepted)
+
+    def _find(
+        self, request: GatewayRequest, identity: ClientIdentity, identifier: str
+    ) -> Result | Deferred[Result]:
+        def answer(found: MessageRecord | Refusal) -> Result:
+            return (
+                found if isinstance(found, Refusal) else Answer(200, render_record(found, self._clock.seconds()))
+            )
+
+        return refuse_query(request) or self._intake.find(identity, identifier).addCallback(answer)
+
+    def _whoami(self, request: GatewayRequest, identity: ClientIdentity) -> Result | Deferred[Result]:
+        def answer(standing: Standing | Refusal) -> Result:
+            if isinstance(standing, Refusal):
+                return standing
+            return Answer(200, render_whoami(identity, standing.rules, standing.rate, standing.quota))
+
+        return refuse_query(request) or self._intake.describe(identity).addCallback(answer)
+
+
+def _accepted(receipt: Receipt) -> Answer:
+    headers = [(b"Location", b"/v1/messages/" + receipt.id.encode())]
+    if receipt.replayed:
+        headers.append((b"Idempotent-Replayed", b"true"))
+    return Answer(202, render_receipt(receipt), headers=tuple(headers))
