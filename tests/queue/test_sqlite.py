@@ -94,13 +94,15 @@ def test_a_reader_cannot_write_behind_the_writers_back(database):
             assert writer.exec_driver_sql("DELETE FROM messages").rowcount == 0
 
 
-def test_closing_leaves_one_tidy_file(open_here, path, turns, new_message):
+def test_closing_leaves_one_tidy_file(open_here, path, turns, clock, new_message, now):
     queue = open_here()
-    turns.wait(queue.accept(new_message()))
+    turns.wait(queue.accept(new_message(lease=True)))
+    clock.now = now + 7
     turns.wait(queue.close())
     assert sorted(each.name for each in path.parent.iterdir()) == ["대기열.db", "대기열.db.lock"]
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("SELECT lease, due_at FROM messages").fetchall() == [(None, now + 7)]
     connection.close()
 
 
@@ -209,6 +211,11 @@ def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(impatient, turns, 
     others = [new_message(lease=True, content=b"x" * 5000) for _ in range(40)]
     stored = [small, *(message for message in others if fits(impatient.accept(message), turns))]
     assert 3 < len(stored) < 40
+    last = new_message(content=b"x" * 5000)
+    deferreds = [impatient.accept(last), impatient.accept(huge), impatient.settle(finished(stored.pop(), now))]
+    assert turns.wait(deferreds[2]) is True
+    assert turns.wait(deferreds[0]).id == last.id
+    assert not fits(deferreds[1], turns)
     results = [turns.wait(impatient.settle(finished(message, now))) for message in stored]
     assert set(results) == {True}
     turns.wait(impatient.accept(new_message(content=b"x" * 5000)))
