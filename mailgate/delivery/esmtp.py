@@ -122,6 +122,7 @@ class SmtpConnection(smtp.ESMTPClient):
         allowance = transaction.size / self._timeouts.octets_per_second
         self._deadline = self._clock.seconds() + self._timeouts.whole_transaction + allowance
         self._write(transaction, transaction.start())
+        self._watch()
         return result
 
     def close(self) -> None:
@@ -171,6 +172,7 @@ class SmtpConnection(smtp.ESMTPClient):
                 self._replied(reply)
         except ReplyError as problem:
             self._give_up(f"the server broke the protocol ({problem})")
+        self._watch()
 
     def sendError(self, exc: Exception) -> None:
         """End the session's start, which the library found to have failed."""
@@ -258,12 +260,16 @@ class SmtpConnection(smtp.ESMTPClient):
             self._quit()
 
     def _write(self, transaction: Transaction, octets: bytes) -> None:
-        if transaction.stage is Stage.DONE:
-            self._finish(transaction)
-            return
         if octets:
             self.transport.write(octets)
-        times = self._timeouts
+        elif transaction.stage is Stage.DONE:
+            self._finish(transaction)
+
+    def _watch(self) -> None:
+        """Give the server its time for the next reply, if a transaction waits for one."""
+        transaction, times = self._transaction, self._timeouts
+        if transaction is None:
+            return
         match transaction.stage:
             case Stage.CONTENT:
                 self._wait(times.content + transaction.size / times.octets_per_second)
