@@ -19,19 +19,11 @@ from mailgate.model.refusal import Refusal
 from mailgate.trust.connections import ConnectionLimits
 from mailgate.trust.factory import MutualTLSFactory
 from mailgate.trust.server import ServerTrust
-from mailgate.wire.json import (
-    parse_prefer_wait,
-    render_dry_run,
-    render_receipt,
-    render_record,
-    render_whoami,
-)
+from mailgate.wire.json.answers import render_dry_run, render_receipt, render_record, render_whoami
+from mailgate.wire.request_headers import parse_prefer_wait
 
 STOP_SECONDS = 10.0
 """How long requests under way may take once the door is closing."""
-
-LONGEST_WAIT = 60.0
-"""No answer is held back longer than this many seconds, whatever ``Prefer: wait`` asks for."""
 
 
 class HttpsDoor:
@@ -116,7 +108,7 @@ class MessageRoutes:
             headers = (*accepted.headers, (b"Preference-Applied", b"wait=%d" % wait))
             return Answer(200, render_record(record, self._clock.seconds()), headers=headers)
 
-        decision = self._intake.wait(identity, receipt.id, min(wait, LONGEST_WAIT))
+        decision = self._intake.wait(identity, receipt.id, wait)
         return self._patience.wait(decision.addCallback(answer), accepted)
 
     def _find(
@@ -133,7 +125,17 @@ class MessageRoutes:
         def answer(standing: Standing | Refusal) -> Result:
             if isinstance(standing, Refusal):
                 return standing
-            return Answer(200, render_whoami(identity, standing.rules, standing.rate, standing.quota))
+            return Answer(
+                200,
+                render_whoami(
+                    identity,
+                    door=DOOR,
+                    rules=standing.rules,
+                    rate=standing.rate,
+                    quota=standing.quota,
+                    now=self._clock.seconds(),
+                ),
+            )
 
         return refuse_query(request) or self._intake.describe(identity).addCallback(answer)
 

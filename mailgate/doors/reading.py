@@ -3,9 +3,8 @@
 from mailgate.doors.request import GatewayRequest
 from mailgate.model.refusal import Fault, FaultCode, Refusal, RefusalCode
 from mailgate.model.submission import Submission
-from mailgate.wire.json import decode_message, decode_rfc822, parse_idempotency_key
-
-_ENVELOPE = frozenset({b"from", b"to"})
+from mailgate.wire.json import decode_message
+from mailgate.wire.request_headers import parse_idempotency_key
 
 
 def decode_submission(request: GatewayRequest, max_recipients: int, now: float) -> Submission | Refusal:
@@ -18,17 +17,15 @@ def decode_submission(request: GatewayRequest, max_recipients: int, now: float) 
         return refuse_query(request) or decode_message(
             request.body, idempotency_key=key, now=now, max_recipients=max_recipients
         )
-    if media_type == "message/rfc822":
-        return _decode_rfc822(request, key, max_recipients)
     return Refusal(
         RefusalCode.UNSUPPORTED_MEDIA_TYPE,
-        "a message is sent as application/json in UTF-8 or as message/rfc822, without a Content-Encoding",
+        "a message is sent as application/json in UTF-8, without a Content-Encoding",
     )
 
 
-def refuse_query(request: GatewayRequest, known: frozenset[bytes] = frozenset()) -> Refusal | None:
-    """Return the refusal of a query that has parameters other than the known ones, or None."""
-    unknown = sorted(name for name in request.args or {} if name not in known)
+def refuse_query(request: GatewayRequest) -> Refusal | None:
+    """Return the refusal of a query at a path that takes none, or None where there is no query."""
+    unknown = sorted(request.args or {})
     if not unknown:
         return None
     faults = tuple(
@@ -48,17 +45,3 @@ def _media_type(request: GatewayRequest) -> str | None:
         if name == "charset" and value.strip('"') not in {"utf-8", "us-ascii"}:
             return None
     return media_type.strip()
-
-
-def _decode_rfc822(request: GatewayRequest, key: str | None, max_recipients: int) -> Submission | Refusal:
-    unknown = refuse_query(request, _ENVELOPE)
-    if unknown is not None:
-        return unknown
-    arguments = request.args or {}
-    return decode_rfc822(
-        request.body,
-        mail_from=[value.decode(errors="replace") for value in arguments.get(b"from", [])],
-        rcpt_to=[value.decode(errors="replace") for value in arguments.get(b"to", [])],
-        idempotency_key=key,
-        max_recipients=max_recipients,
-    )

@@ -174,8 +174,9 @@ class Recorder:
 class Wire(StringTransport):
     """The server's end of a connection in memory; it closes when told, as TCP would."""
 
-    def __init__(self, address):
+    def __init__(self, address, clock):
         super().__init__(peerAddress=IPv4Address("TCP", address, 40000))
+        self._clock = clock
         self.gone = False
         self.aborted = False
 
@@ -193,7 +194,7 @@ class Wire(StringTransport):
     def lose(self, reason):
         if not self.gone:
             self.gone = True
-            self.protocol.connectionLost(Failure(reason))
+            self._clock.callLater(0, self.protocol.connectionLost, Failure(reason))
 
 
 @dataclass
@@ -221,7 +222,7 @@ class Connection:
         self.received = b""
         self.ended = False
         self.stubborn = False  # a stubborn client doesn't end its side of the stream when the server does
-        self.wire = Wire(address)
+        self.wire = Wire(address, self._clock)
         self.wire.protocol = self._server = house.door.factory.buildProtocol(self.wire.getPeer())
         self._server.makeConnection(self.wire)
         self._exchange(self.tls.do_handshake)
@@ -244,6 +245,7 @@ class Connection:
     def leave(self):
         """Vanish as a peer does whose network is gone."""
         self.wire.lose(ConnectionDone())
+        self._clock.advance(0)
 
     def request(self, method, path, body=None, **headers):
         """Send one request, and return its response."""

@@ -57,9 +57,7 @@ class SubmitTests(Base):
 
     def test_chunked(self):
         octets = self.raw("POST", "/v1/messages", MESSAGE).partition(b"\r\n\r\n")[2]
-        head = self.raw(
-            "POST", "/v1/messages", content_type="application/json", transfer_encoding="chunked"
-        )
+        head = self.raw("POST", "/v1/messages", content_type="application/json", transfer_encoding="chunked")
         half = len(octets) // 2
         for part in (head, *(b"%x\r\n%b\r\n" % (len(o), o) for o in (octets[:half], octets[half:])), b"0\r\n\r\n"):
             self.client.send(part)

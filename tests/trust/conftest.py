@@ -166,8 +166,9 @@ class Greeter(Protocol):
 class Wire(StringTransport):
     """The server's end of a connection in memory; it closes when told, as TCP would."""
 
-    def __init__(self, address):
+    def __init__(self, address, clock):
         super().__init__(peerAddress=IPv4Address("TCP", address, 40000))
+        self._clock = clock
         self.protocol = None
         self.gone = False
 
@@ -182,7 +183,7 @@ class Wire(StringTransport):
     def lose(self, reason):
         if not self.gone:
             self.gone = True
-            self.protocol.connectionLost(Failure(reason))
+            self._clock.callLater(0, self.protocol.connectionLost, Failure(reason))
 
 
 class Client:
@@ -204,7 +205,7 @@ class Client:
         self.clock = gate.clock
         self.received = b""
         self.alert: ssl.SSLError | None = None
-        self.wire = Wire(address)
+        self.wire = Wire(address, gate.clock)
         self.server = gate.factory.buildProtocol(self.wire.getPeer())
         self.refused = self.server is None
         if not self.refused:
