@@ -1,0 +1,104 @@
+"""A gateway as its operator runs it: twistd, a settings file, certificates, a queue on disk."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.client import Client
+from mailgate.demo.processes import Program
+from mailgate.demo.stage import CLIENT, Stage, answers, free_port
+
+SENDER = "sensor-7@example.com"
+
+
+class Gateway:
+    """
+    A gateway that can be started, killed and started again in its folder.
+
+    `upstreams` are the ports of internal servers on ``localhost``, in order of preference.
+    """
+
+    def __init__(self, folder: Path, *upstreams: int, upstream_host: str = "localhost") -> None:
+        self.stage = Stage(folder)
+        self.stage.prepare()
+        self.port = free_port()
+        self.tables: dict[str, dict[str, object]] = {
+            "tls": {
+                "certificate": "certs/server.crt",
+                "private_key": "certs/server.key",
+                "client_ca": "certs/ca.crt",
+            },
+            "https": {"listen": [f"tcp:{self.port}:interface=127.0.0.1"]},
+            "queue": {"url": "sqlite:///queue/mailgate.db"},
+            "delivery": {"first_retry": "1s", "longest_retry": "2s"},
+            f"clients.{CLIENT}": {"senders": ["*@example.com"]},
+        }
+        self.upstreams: list[dict[str, object]] = [
+            {"host": upstream_host, "port": port, "tls": "starttls", "ca": "certs/ca.crt"} for port in upstreams
+        ]
+        self.programs: list[Program] = []
+
+    @property
+    def program(self) -> Program:
+        """The process that was started last."""
+        return self.programs[-1]
+
+    @property
+    def log(self) -> str:
+        """What the process that was started last has printed."""
+        return self.program.printed
+
+    def write_settings(self) -> None:
+        """Write the settings file from the tables."""
+        lines = ['hostname = "gate.example.com"']
+        for name, table in self.tables.items():
+            lines += [f"[{name}]", *_entries(table)]
+        for upstream in self.upstreams:
+            lines += ["[[upstream]]", *_entries(upstream)]
+        self.stage.settings.write_text("\n".join(lines) + "\n")
+
+    def launch(self) -> Program:
+        """Start the process and wait for nothing."""
+        self.write_settings()
+        program = self.stage.start_gateway()
+        self.programs.append(program)
+        return program
+
+    def start(self) -> "Gateway":
+        """Start the process and wait until it takes connections."""
+        self.launch().wait_until(lambda: answers(self.port), "took connections")
+        return self
+
+    def client(self, name: str = CLIENT) -> Client:
+        """Return a client with the certificate of that name."""
+        certificates = self.stage.certificates
+        return Client(
+            self.port, certificates / "ca.crt", certificates / f"{name}.crt", certificates / f"{name}.key"
+        )
+
+    def stop(self) -> None:
+        """End whatever still runs."""
+        for program in self.programs:
+            program.stop()
+
+
+def message(subject: str = "3번 구역의 온도 경고", **fields: object) -> dict[str, object]:
+    """Return a message that the client of the stage may send."""
+    return {
+        "from": f"온도 센서 7 <{SENDER}>",
+        "to": ["김철수 <kim@example.com>"],
+        "subject": subject,
+        "text": "3번 구역이 뜨겁습니다.\n",
+        **fields,
+    }
+
+
+def _entries(table: Mapping[str, object]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in table.items()]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, bool | int):
+        return str(value).lower()
+    return f'"{value}"'
