@@ -115,6 +115,13 @@ class Submission:
         check_content(self.content)
 
     @property
+    def needs_smtputf8(self) -> bool:
+        """Whether the envelope or the header holds octets above 127, which takes SMTPUTF8 (RFC 6531, RFC 6532)."""
+        if self.envelope.needs_smtputf8:
+            return True
+        return self.eight_bit and not self.content.partition(b"\r\n\r\n")[0].isascii()
+
+    @property
     def fingerprint(self) -> str:
         """
         The SHA-256 of all that the client decided, in hex: equal for a repeat through any door.

@@ -12,10 +12,13 @@ MAX_NAME = 320
 """Characters of a display name; header lines are finite and so is what a reader can see."""
 
 _MAX_TEXT = 2048
+_MAX_LIST = 64 * 1024
 _SIMPLE = re.compile(r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@([A-Za-z0-9.-]+)")
 _ADDR_SPEC = re.compile(r'("(?:[^"\\]|\\.)*"|[^"@\s]*)@(.*)', re.DOTALL)
 _DOT_ATOM = re.compile(r"[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+(?:\.[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+)*")
 _NAMED = re.compile(r'("(?:[^"\\]|\\.)*"[ \t]*|[^"<>]*)<((?:"(?:[^"\\]|\\.)*"|[^"<>])*)>', re.DOTALL)
+_LIST_PART = re.compile(r'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)|[^"(),]+|,', re.DOTALL)
+_ANGLE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^"<>:;])*<((?:"(?:[^"\\]|\\.)*"|[^"<>])*)>', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -38,7 +41,9 @@ def parse_mailbox(text: str) -> Mailbox:
         return Mailbox(parse_address(stripped))
     named = _NAMED.fullmatch(stripped)
     if not named:
-        raise ValueError("write a mailbox as name@domain or Name <name@domain>, with a name in quotes where needed")
+        raise ValueError(
+            "write a mailbox as name@domain or Name <name@domain>, with a name in quotes where needed"
+        )
     return Mailbox(parse_address(named[2]), parse_name(_unquoted_name(named[1].strip(" \t"))))
 
 
@@ -55,6 +60,27 @@ def parse_address(text: str) -> Address:
     return Address(local, to_a_label(parts[2]))
 
 
+def parse_author_list(value: str) -> tuple[Address, ...]:
+    """
+    Return the addresses of a From field's unfolded value (RFC 5322 section 3.6.2), at least one.
+
+    Comments are passed over. Groups, routes and the spaces of the obsolete syntax are refused: readers disagree
+    on whom such a field names. Raises ValueError.
+    """
+    if len(value) > _MAX_LIST:
+        raise ValueError("the field is far too long")
+    parts = _LIST_PART.findall(value)
+    if sum(map(len, parts)) != len(value):
+        raise ValueError("a quote or parenthesis is not closed")
+    items: list[list[str]] = [[]]
+    for part in parts:
+        if part == ",":
+            items.append([])
+        else:
+            items[-1].append(" " if part.startswith("(") else part)
+    return tuple(_author("".join(item).strip(" \t")) for item in items)
+
+
 def parse_name(text: str) -> str:
     """Return a display name in normalization form C; raises ValueError where a header can't hold it."""
     name = normalize("NFC", text)
@@ -63,6 +89,28 @@ def parse_name(text: str) -> str:
     if len(name) > MAX_NAME:
         raise ValueError(f"the name is longer than {MAX_NAME} characters")
     return name
+
+
+def _author(text: str) -> Address:
+    if not text.endswith(">"):
+        return parse_address(text)
+    angle = _ANGLE.fullmatch(text)
+    if not angle:
+        raise ValueError("a mailbox has the form name@domain or Name <name@domain>; groups are not taken")
+    return parse_address(angle[1])
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return the name and the addr-spec of a mailbox."""
+    stripped = text.strip(" \t")
+    if not stripped.endswith(">"):
+        return "", stripped
+    named = _NAMED.fullmatch(stripped)
+    if not named:
+        raise ValueError(
+            "write a mailbox as name@domain or Name <name@domain>, with a name in quotes where needed"
+        )
+    return _unquoted_name(named[1].strip(" \t")), named[2]
 
 
 def _unquoted_name(text: str) -> str:

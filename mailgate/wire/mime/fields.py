@@ -16,7 +16,7 @@ _LONGEST_PLAIN_WORD = 56
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _NEEDS_ESCAPE = re.compile(r'(["\\])')
-_FIELD = re.compile(rb"([^:\r\n]+):[ \t]*((?:[^\r]|\r(?!\n)|\r\n[ \t])*)\r\n")
+_FIELD = re.compile(rb"([^:\r\n]+):[ \t]*+([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)\r\n")
 _FOLD = re.compile(r"\r\n(?=[ \t])")
 _ATTRIBUTE_CHARACTERS = "!#$&+-.^_`{|}~"
 _UNFIT_FOR_FALLBACK = re.compile(r'[^\x20-\x7e]+|["\\]')

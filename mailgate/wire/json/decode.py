@@ -1,0 +1,88 @@
+"""From the body of a request to a submission, or to everything that is wrong with it."""
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.model.submission import Submission
+from mailgate.wire.faults import Faults
+from mailgate.wire.json.check import check
+from mailgate.wire.json.schema import MessageRequest, member_count
+from mailgate.wire.json.shape import mend
+from mailgate.wire.mime.compose import compose
+
+_DECODER = msgspec.json.Decoder(MessageRequest)
+_PERHAPS_MEMBER = re.compile(rb'"\s*:')
+
+
+class _DuplicateMemberError(ValueError):
+    """An object has two members of one name."""
+
+
+def decode_message(
+    body: bytes, *, idempotency_key: str | None, now: float, max_recipients: int
+) -> Submission | Refusal:
+    """
+    Return the submission that a JSON body holds, or its refusal with every fault.
+
+    `now` is in seconds since the epoch. Refuses a body that isn't JSON in UTF-8 with objects of distinct
+    member names (RFC 8259 section 4) as `invalid_json`, and any other fault as `validation_failed`.
+    """
+    faults = Faults()
+    try:
+        try:
+            request = _DECODER.decode(body)
+        except msgspec.ValidationError:
+            request = mend(msgspec.json.decode(body), faults)
+            faults = Faults(faults.found())
+            duplicates = True
+        else:
+            duplicates = len(_PERHAPS_MEMBER.findall(body)) != member_count(request)
+        if duplicates:
+            _refuse_duplicates(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _DuplicateMemberError) as error:
+        return Refusal(RefusalCode.INVALID_JSON, _reason(error))
+    made = check(request, faults, now=now, max_recipients=max_recipients)
+    if made is None:
+        return faults.refusal()
+    draft, envelope = made
+    content = compose(draft)
+    return Submission(
+        envelope=envelope,
+        authors=(draft.author.address,),
+        content=content,
+        eight_bit=not content.isascii(),
+        idempotency_key=idempotency_key,
+        metadata=request.metadata or {},
+        scheduled_at=_seconds(request.scheduled_at),
+        expires_at=_seconds(request.expires_at),
+        dry_run=request.dry_run,
+    )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _refuse_duplicates(body: bytes) -> None:
+    # A cheap count has raised the suspicion; only this look at the names themselves decides.
+    json.loads(body, object_pairs_hook=_distinct, parse_int=str, parse_float=str)
+
+
+def _distinct(members: list[tuple[str, Any]]) -> None:
+    if len(dict(members)) != len(members):
+        raise _DuplicateMemberError
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, _DuplicateMemberError):
+        return "the body has an object with two members of one name"
+    if isinstance(error, UnicodeDecodeError):
+        return "the body is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "the body is nested too deeply"
+    return f"the body is not JSON: {error}"
