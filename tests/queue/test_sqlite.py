@@ -243,6 +243,39 @@ def test_a_locked_file_fails_the_calls_and_heals(impatient, path, turns, new_mes
     assert len(turns.wait(impatient.claim(5, now))) == 2
 
 
+def test_a_lock_that_comes_between_is_waited_for_once(impatient, path, turns, new_message):
+    stored = new_message()
+    turns.wait(impatient.accept(stored))
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    begun = []
+
+    @event.listens_for(impatient.engine, "begin", insert=True)
+    def lock_the_second(connection):
+        begun.append(connection)
+        if len(begun) == 2:
+            other.execute("BEGIN IMMEDIATE")
+
+    deferreds = [
+        impatient.accept(message) for message in (new_message(id=stored.id), new_message(), new_message())
+    ]
+    for deferred in deferreds:
+        with pytest.raises(QueueError, match="is locked by another process"):
+            turns.wait(deferred)
+    assert len(begun) == 2
+    other.close()
+    turns.wait(impatient.accept(new_message()))
+
+
+def test_a_question_that_cannot_be_answered_says_so_and_the_next_one_is(impatient, path, turns, new_message):
+    message = new_message()
+    turns.wait(impatient.accept(message))
+    path.rename(path.with_name("moved.db"))
+    with pytest.raises(QueueError, match="can't be opened"):
+        turns.wait(impatient.find(message.client, message.id))
+    path.with_name("moved.db").rename(path)
+    assert turns.wait(impatient.find(message.client, message.id)).id == message.id
+
+
 def test_a_file_that_was_moved_away_takes_nothing_more(impatient, path, turns, new_message):
     turns.wait(impatient.accept(new_message()))
     path.rename(path.with_name("moved.db"))
