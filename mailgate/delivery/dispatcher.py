@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -222,10 +223,11 @@ class Dispatcher:
 
     def _release(self) -> None:
         ids, self._to_release = self._to_release, []
-        now = self._clock.seconds()
-        due_at = now
+        now = due_at = self._clock.seconds()
         if self._running:
-            due_at = min(max(self._route.reopens_at, now + 1.0), now + SWEEP)
+            # Not at once, even if a probe is about to end: there has to be an end to taking and giving back.
+            reopens_at = self._route.reopens_at
+            due_at = now + 1.0 if reopens_at == inf else min(max(reopens_at, now + 1.0), now + SWEEP)
         released = self._queue.release(ids, due_at)
         released.addErrback(self._report, "delivery.release_failed")
         released.addCallback(self._released, ids)

@@ -77,6 +77,7 @@ class Pool(Generic[C]):
         self._idle: list[C] = []
         self._waiting: deque[Deferred[C]] = deque()
         self._opening: set[Deferred[C]] = set()
+        self._serving = False
         self._sweep: IDelayedCall | None = None
         self._closed: list[Deferred[None]] | None = None
 
@@ -144,18 +145,27 @@ class Pool(Generic[C]):
             connection.abort()
 
     def _serve(self) -> None:
-        while self._waiting and self._idle:
-            connection = self._idle.pop()
-            if connection.idle:
-                self._members[connection].uses += 1
-                self._waiting.popleft().callback(connection)
-        while (
-            len(self._waiting) > len(self._opening)
-            and len(self._members) + len(self._opening) < self._limits.connections
-        ):
-            opening = self._connect()
-            self._opening.add(opening)
-            opening.addBoth(self._opened, opening)
+        # Who is served may give the connection back at once; a call within a call for each would be too deep.
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while (self._waiting and self._idle) or self._should_open():
+                if self._idle:
+                    connection = self._idle.pop()
+                    if connection.idle:
+                        self._members[connection].uses += 1
+                        self._waiting.popleft().callback(connection)
+                else:
+                    opening = self._connect()
+                    self._opening.add(opening)
+                    opening.addBoth(self._opened, opening)
+        finally:
+            self._serving = False
+
+    def _should_open(self) -> bool:
+        opening = len(self._opening)
+        return len(self._waiting) > opening and len(self._members) + opening < self._limits.connections
 
     def _opened(self, result: C | Failure, opening: Deferred[C]) -> None:
         self._opening.discard(opening)

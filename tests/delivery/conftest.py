@@ -100,7 +100,8 @@ def make_claim(*recipients, content=CONTENT, **fields):
         "client": "sensor",
         "sender": "a@example.com",
         "recipients": tuple(
-            PendingRecipient(position, address) for position, address in enumerate(recipients or ("kim@example.com",))
+            PendingRecipient(position, address)
+            for position, address in enumerate(recipients or ("kim@example.com",))
         ),
         "content": content,
         "eight_bit": False,

@@ -89,7 +89,12 @@ def test_too_many_recipients_are_left_for_another_transaction(converse, claim_of
 
 @pytest.mark.parametrize(
     "replies",
-    [(b"354 go",), (b"250 ok", b"334 x"), (b"250 ok", b"250 ok", b"250 ok"), (b"250 ok", b"250 ok", b"354 go", b"354 go")],
+    [
+        (b"354 go",),
+        (b"250 ok", b"334 x"),
+        (b"250 ok", b"250 ok", b"250 ok"),
+        (b"250 ok", b"250 ok", b"354 go", b"354 go"),
+    ],
 )
 def test_a_reply_out_of_place_ends_the_connection(converse, claim_of, replies):
     talk = converse().start()

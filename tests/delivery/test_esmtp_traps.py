@@ -342,7 +342,9 @@ def test_partial_acceptance_is_told_per_recipient(converse, claim_of):
         talk, claim_of("a@x.kr", "b@x.kr", "c@x.kr"), b"250 ok", b"550 5.1.1 no such user", b"451 4.3.0 later"
     )
     talk.server(b"250 2.0.0 queued as 1")
-    assert [(o.position, o.status, o.reply.code, o.reply.enhanced, o.reply.text) for o in attempts[0].outcomes] == [
+    assert [
+        (o.position, o.status, o.reply.code, o.reply.enhanced, o.reply.text) for o in attempts[0].outcomes
+    ] == [
         (0, Status.ACCEPTED, 250, "2.0.0", "queued as 1"),
         (1, Status.FAILED, 550, "5.1.1", "no such user"),
         (2, Status.DEFERRED, 451, "4.3.0", "later"),

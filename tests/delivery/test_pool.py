@@ -206,6 +206,20 @@ def test_closing_closes_what_is_idle_and_gives_up_what_is_opened(world):
     assert closed == [None]
 
 
+def test_a_connection_that_comes_back_at_once_serves_any_number(world):
+    served = []
+
+    def give_back(line):
+        served.append(line)
+        world.pool.release(line)
+
+    for _ in range(5000):
+        world.pool.acquire().addCallback(give_back)
+    line = world.open()
+    assert served == [line] * Limits(connections=2).uses
+    assert line.ended == "closed"
+
+
 def test_an_empty_pool_closes_at_once(world):
     closed = []
     world.pool.close().addCallback(closed.append)

@@ -27,7 +27,9 @@ def test_there_is_no_null_recipient():
         rcpt_to("", smtputf8=False)
 
 
-@pytest.mark.parametrize("address", ['"two words"@example.com', '"a\\"b"@example.com', "a@[192.0.2.1]", "a!b@x.kr"])
+@pytest.mark.parametrize(
+    "address", ['"two words"@example.com', '"a\\"b"@example.com', "a@[192.0.2.1]", "a!b@x.kr"]
+)
 def test_unusual_addresses_are_sent_as_they_are(address):
     assert rcpt_to(address, smtputf8=False) == f"RCPT TO:<{address}>\r\n".encode()
 

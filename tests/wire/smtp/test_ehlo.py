@@ -43,7 +43,14 @@ def test_both_ways_of_auth_add_up():
 
 @pytest.mark.parametrize(
     ("line", "size"),
-    [(b"SIZE", 0), (b"SIZE 0", 0), (b"SIZE 1000", 1000), (b"SIZE x", 0), (b"SIZE -1", 0), (b"SIZE " + b"9" * 21, 0)],
+    [
+        (b"SIZE", 0),
+        (b"SIZE 0", 0),
+        (b"SIZE 1000", 1000),
+        (b"SIZE x", 0),
+        (b"SIZE -1", 0),
+        (b"SIZE " + b"9" * 21, 0),
+    ],
 )
 def test_a_size_without_a_number_is_no_limit(line, size):
     assert parse_extensions([b"x", line]).size == size

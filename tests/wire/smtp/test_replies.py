@@ -25,7 +25,9 @@ def read(*chunks):
 
 texts = st.binary(max_size=30).map(lambda text: text.replace(b"\r", b"").replace(b"\n", b""))
 whole = st.builds(
-    lambda code, lines: ServerReply(code, tuple(lines)), st.integers(200, 599), st.lists(texts, min_size=1, max_size=4)
+    lambda code, lines: ServerReply(code, tuple(lines)),
+    st.integers(200, 599),
+    st.lists(texts, min_size=1, max_size=4),
 )
 
 
@@ -50,7 +52,19 @@ def test_garbage_fares_the_same_at_any_split(octets, data):
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"25 ok", b"abc ok", b"2500 ok", b"250_ok", b"150 ok", b"650 ok", b"000 ok", b"+50 ok", b" 250 ok", b"HTTP/1.1 400"],
+    [
+        b"",
+        b"25 ok",
+        b"abc ok",
+        b"2500 ok",
+        b"250_ok",
+        b"150 ok",
+        b"650 ok",
+        b"000 ok",
+        b"+50 ok",
+        b" 250 ok",
+        b"HTTP/1.1 400",
+    ],
 )
 def test_what_is_no_reply_is_an_error(line):
     assert read(line + b"\r\n") == ([], "a line is not an SMTP reply")
