@@ -4,7 +4,12 @@ from pathlib import Path
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorCore
+from twisted.internet.interfaces import (
+    IReactorFromThreads,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+)
 
 import mailgate
 from mailgate.delivery.make import DeliveryError, make_dispatcher
@@ -22,7 +27,11 @@ from mailgate.trust.server import ServerTrust
 from mailgate.trust.settings import TrustError
 
 
-def compose(settings: Settings, reactor: IReactorCore, journal: Journal) -> IService:
+class Reactor(IReactorFromThreads, IReactorPluggableNameResolver, IReactorTCP, IReactorTime):
+    """What the gateway needs of a reactor."""
+
+
+def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     """
     Return the gateway as one service, nothing of it started.
 

@@ -103,9 +103,10 @@ class Stages(Service):
 
 def _endpoint(reactor: object, door: str, text: str) -> IStreamServerEndpoint:
     try:
-        return serverFromString(reactor, text)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except (ValueError, TypeError, LookupError) as error:
         raise StartError(f'the {door} door: "{text}" is no endpoint that Twisted knows: {error}') from error
+    return endpoint
 
 
 def _reason(failure: Failure) -> str:

@@ -2,11 +2,12 @@
 
 import sys
 from types import TracebackType
+from typing import cast
 
 from twisted.application.service import IService
 from twisted.python import usage
 
-from mailgate.compose import compose
+from mailgate.compose import Reactor, compose
 from mailgate.model.journal import Journal
 from mailgate.ops.journal import LogJournal, StreamJournal
 from mailgate.services import StartError
@@ -54,7 +55,7 @@ def makeService(options: Options) -> IService:
 
     sys.excepthook = _tell_start_errors
     try:
-        return compose(options.settings, reactor, options.journal)
+        return compose(options.settings, cast("Reactor", reactor), options.journal)
     except StartError as error:
         sys.exit(f"mailgate: {error}")
 

@@ -1,9 +1,11 @@
 """Would it start? ``mailgate check`` says so."""
 
+from typing import cast
+
 import click
 from twisted.internet import reactor
 
-from mailgate.compose import compose
+from mailgate.compose import Reactor, compose
 from mailgate.ops.journal import LogJournal
 from mailgate.services import StartError
 from mailgate.settings import SettingsError, find_settings, load_settings
@@ -21,7 +23,7 @@ def command(config: str | None) -> None:
     try:
         path = find_settings(config)
         settings = load_settings(path)
-        compose(settings, reactor, LogJournal())
+        compose(settings, cast("Reactor", reactor), LogJournal())
     except (SettingsError, StartError) as error:
         raise click.ClickException(str(error)) from error
     clients, upstreams = len(settings.clients), len(settings.delivery.upstreams)

@@ -30,6 +30,13 @@ from mailgate.wire.mime import Trace, header_fields, stamp
 
 _DRAINING = Refusal(RefusalCode.DRAINING, "the gateway is shutting down", retry_after=10)
 _NOT_FOUND = Refusal(RefusalCode.NOT_FOUND, "there is no such message")
+_UNKNOWN = Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate")
+_IN_PROGRESS = Refusal(
+    RefusalCode.IDEMPOTENCY_IN_PROGRESS,
+    "the first request with this idempotency key is still in progress",
+    retry_after=1,
+)
+_KEY_REUSED = Refusal(RefusalCode.IDEMPOTENCY_KEY_REUSED, "the idempotency key was used before for other content")
 _STORAGE_RETRY = 30.0
 
 
@@ -63,7 +70,7 @@ class Intake:
         self._draining = False
         self._rates = Rates()
         self._attempts = Attempts(clock)
-        self._in_progress: set[tuple[str, str]] = set()
+        self._in_progress: set[tuple[str, str | None]] = set()
 
     def drain(self) -> None:
         """Refuse every further submission; those under way go on."""
@@ -98,14 +105,11 @@ class Intake:
         if refusal is not None:
             self._journal_refusal(identity, origin, refusal)
             return succeed(refusal)
-        return self._store(identity, message, origin)
+        return Deferred.fromCoroutine(self._store(identity, message, origin))
 
     def find(self, identity: ClientIdentity, message: str) -> Deferred[MessageRecord | Refusal]:
         """Return the client's own message, or the refusal `not_found`; another client's is not found either."""
-        if not is_id(message):
-            return succeed(_NOT_FOUND)
-        found = self._queue.find(identity.client, message)
-        return found.addCallbacks(lambda record: record or _NOT_FOUND, self._storage_trouble)
+        return Deferred.fromCoroutine(self._find(identity, message))
 
     def wait(self, identity: ClientIdentity, message: str, seconds: float) -> Deferred[MessageRecord | Refusal]:
         """
@@ -113,16 +117,7 @@ class Intake:
 
         Fires at once for a message that was attempted before.
         """
-        # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
-        ended = self._attempts.wait(message, seconds)
-
-        def attempted_before(record: MessageRecord | Refusal) -> MessageRecord | Refusal | Deferred[None]:
-            if isinstance(record, Refusal) or record.attempts or record.status.final:
-                self._attempts.ended(message)
-                return record
-            return ended.addCallback(lambda _: self.find(identity, message))
-
-        return self.find(identity, message).addCallback(attempted_before)
+        return Deferred.fromCoroutine(self._wait(identity, message, seconds))
 
     def settled(self, message: str) -> None:
         """Hear from delivery that an attempt of the message has ended and is on disk."""
@@ -130,19 +125,40 @@ class Intake:
 
     def describe(self, identity: ClientIdentity) -> Deferred[Standing | Refusal]:
         """Return the client's rules and what is left of its rate and quota."""
+        return Deferred.fromCoroutine(self._describe(identity))
+
+    async def _find(self, identity: ClientIdentity, message: str) -> MessageRecord | Refusal:
+        if not is_id(message):
+            return _NOT_FOUND
+        try:
+            return await self._queue.find(identity.client, message) or _NOT_FOUND
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._storage_trouble(error)
+
+    async def _describe(self, identity: ClientIdentity) -> Standing | Refusal:
         rules = self.directory.rules(identity.label)
         if rules is None:
-            return succeed(Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate"))
+            return _UNKNOWN
         now = self._clock.seconds()
         rate = None if rules.rate is None else self._rates.left(identity.client, rules.rate, now)
-        description = {**rules.describe(), "max_message": self.max_message(identity)}
-        quota = rules.quota
-        if quota is None:
-            return succeed(Standing(description, rate, None))
-        used = self._queue.used(identity.client, quota.period, now)
-        return used.addCallbacks(
-            lambda count: Standing(description, rate, max(0, quota.count - count)), self._storage_trouble
-        )
+        quota = None
+        if rules.quota is not None:
+            try:
+                used = await self._queue.used(identity.client, rules.quota.period, now)
+            except Exception as error:  # noqa: BLE001 - as above
+                return self._storage_trouble(error)
+            quota = max(0, rules.quota.count - used)
+        return Standing({**rules.describe(), "max_message": self.max_message(identity)}, rate, quota)
+
+    async def _wait(self, identity: ClientIdentity, message: str, seconds: float) -> MessageRecord | Refusal:
+        # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
+        ended = self._attempts.wait(message, seconds)
+        record = await self.find(identity, message)
+        if isinstance(record, Refusal) or record.attempts or record.status.final:
+            self._attempts.ended(message)
+            return record
+        await ended
+        return await self.find(identity, message)
 
     def _compose(self, identity: ClientIdentity, submission: Submission, origin: Origin, now: float) -> NewMessage:
         identifier = new_id(now)
@@ -187,7 +203,7 @@ class Intake:
         if self._draining:
             return _DRAINING
         if rules is None:
-            return Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate")
+            return _UNKNOWN
         return decide(rules, submission, size=size, max_message=self.limits.max_message) or self._admission()
 
     def _take(self, identity: ClientIdentity, rules: ClientRules | None, now: float) -> Refusal | None:
@@ -200,58 +216,44 @@ class Intake:
             )
         return None
 
-    def _store(
+    async def _store(
         self, identity: ClientIdentity, message: NewMessage, origin: Origin
-    ) -> Deferred[Receipt | DryRun | Refusal]:
-        key = (identity.client, message.idempotency_key or "")
+    ) -> Receipt | DryRun | Refusal:
+        key = (identity.client, message.idempotency_key)
+        if key in self._in_progress:
+            return _IN_PROGRESS
         if message.idempotency_key is not None:
-            if key in self._in_progress:
-                return succeed(
-                    Refusal(
-                        RefusalCode.IDEMPOTENCY_IN_PROGRESS,
-                        "the first request with this idempotency key is still in progress",
-                        retry_after=1,
-                    )
-                )
             self._in_progress.add(key)
-
-        def stored(receipt: Receipt) -> Receipt | Refusal:
-            self._in_progress.discard(key)
-            self._journal_acceptance(message, receipt, origin)
-            if not receipt.replayed:
-                if message.lease:
-                    self._handover.deliver(Claim.of(message))
-                else:
-                    self._handover.wake()
-            return receipt
-
-        def refused(failure: Failure) -> Receipt | Refusal:
-            self._in_progress.discard(key)
-            refusal = self._refusal_of(failure)
+        try:
+            receipt = await self._queue.accept(message)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may try again
+            refusal = self._refusal_of(error)
             self._journal_refusal(identity, origin, refusal)
             return refusal
+        finally:
+            self._in_progress.discard(key)
+        self._journal_acceptance(message, receipt, origin)
+        if not receipt.replayed:
+            if message.lease:
+                self._handover.deliver(Claim.of(message))
+            else:
+                self._handover.wake()
+        return receipt
 
-        answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
-        self._queue.accept(message).addCallbacks(stored, refused).addBoth(answer.callback)
-        return answer
-
-    def _refusal_of(self, failure: Failure) -> Refusal:
-        error = failure.value
+    def _refusal_of(self, error: Exception) -> Refusal:
         if isinstance(error, IdempotencyKeyReusedError):
-            return Refusal(
-                RefusalCode.IDEMPOTENCY_KEY_REUSED, "the idempotency key was used before for other content"
-            )
+            return _KEY_REUSED
         if isinstance(error, QuotaExceededError):
             return Refusal(
                 RefusalCode.QUOTA_EXCEEDED,
                 "the client's quota is used up",
                 retry_after=max(1.0, error.retry_after),
             )
-        return self._storage_trouble(failure)
+        return self._storage_trouble(error)
 
-    def _storage_trouble(self, failure: Failure) -> Refusal:
-        # A defect is journaled like a broken disk: the client's next try may still succeed, and must be answered.
-        reason = str(failure.value) if failure.check(QueueError) else failure.getTraceback()
+    def _storage_trouble(self, error: Exception) -> Refusal:
+        # A defect is told like a broken disk: the client's next try may still succeed, and must be answered.
+        reason = str(error) if isinstance(error, QueueError) else Failure(error).getTraceback()
         self._journal.record("queue.error", reason=reason)
         return Refusal(
             RefusalCode.STORAGE_UNAVAILABLE, "the queue can't be used right now", retry_after=_STORAGE_RETRY

@@ -13,7 +13,7 @@ class Table(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A TOML table whose keys are known by name."""
 
 
-class TlsTable(Table):
+class TlsTable(Table, frozen=True):
     """``[tls]``."""
 
     certificate: str
@@ -22,7 +22,7 @@ class TlsTable(Table):
     minimum: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
 
 
-class LimitsTable(Table):
+class LimitsTable(Table, frozen=True):
     """``[limits]``."""
 
     max_message: str | UnsetType = UNSET
@@ -32,13 +32,13 @@ class LimitsTable(Table):
     connections_per_address: Count | UnsetType = UNSET
 
 
-class HttpsTable(Table):
+class HttpsTable(Table, frozen=True):
     """``[https]``."""
 
     listen: Listen = field(default_factory=lambda: ["tcp:8443"])
 
 
-class QueueTable(Table):
+class QueueTable(Table, frozen=True):
     """``[queue]``."""
 
     url: str
@@ -46,7 +46,7 @@ class QueueTable(Table):
     minimum_free_disk: str | UnsetType = UNSET
 
 
-class UpstreamTable(Table):
+class UpstreamTable(Table, frozen=True):
     """``[[upstream]]``."""
 
     host: Annotated[str, Meta(min_length=1)]
@@ -58,7 +58,7 @@ class UpstreamTable(Table):
     connections: Count = 10
 
 
-class DeliveryTable(Table):
+class DeliveryTable(Table, frozen=True):
     """``[delivery]``."""
 
     give_up_after: str = "5 days"
@@ -66,7 +66,7 @@ class DeliveryTable(Table):
     longest_retry: str = "1 hour"
 
 
-class ClientTable(Table):
+class ClientTable(Table, frozen=True):
     """``[clients.NAME]``."""
 
     senders: Annotated[list[str], Meta(min_length=1)]
@@ -79,7 +79,7 @@ class ClientTable(Table):
     enabled: bool = True
 
 
-class SettingsFile(Table):
+class SettingsFile(Table, frozen=True):
     """The whole file."""
 
     hostname: Annotated[str, Meta(min_length=1)]
