@@ -29,6 +29,7 @@ class AuthorisedRoutes:
 
     def __init__(self) -> None:
         self._app = Klein()
+        self._app.url_map.merge_slashes = False
         # The rules name no hosts, so one binding serves every request.
         self._adapter = self._app.url_map.bind("mailgate", url_scheme="https")
 
@@ -58,6 +59,8 @@ class AuthorisedRoutes:
 
     def dispatch(self, request: GatewayRequest) -> Result | Deferred[Result]:
         """Return the answer of the route that the request names, or the refusal that there is none."""
+        if request.method == b"OPTIONS" and request.path == b"*":
+            return _options(("GET", "HEAD", "OPTIONS", "POST"))
         path = request.path.decode("latin-1")
         try:
             endpoint, values = self._adapter.match(unquote(path) if "%" in path else path, request.method.decode())
@@ -70,7 +73,11 @@ class AuthorisedRoutes:
 
     def _not_this_method(self, request: GatewayRequest, allow: tuple[str, ...]) -> Result:
         if request.method == b"OPTIONS":
-            return Answer(204, headers=((b"Allow", ", ".join(allow).encode()),))
+            return _options(allow)
         refusal = Refusal(RefusalCode.METHOD_NOT_ALLOWED, f"this path takes {', '.join(allow)}")
         request.tell_refusal(refusal)
         return refused(refusal, request.request_id, allow)
+
+
+def _options(allow: tuple[str, ...]) -> Answer:
+    return Answer(204, headers=((b"Allow", ", ".join(allow).encode()),))

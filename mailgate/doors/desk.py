@@ -26,6 +26,7 @@ class Desk:
 
     Attributes:
         draining: whether the door is closing, and takes nothing new.
+        bodies: octets of request bodies that are in memory now.
 
     """
 
@@ -35,7 +36,7 @@ class Desk:
         self.draining = False
         self._intake = intake
         self._journal = journal
-        self._bodies = 0
+        self.bodies = 0
         self._max_bodies = max(BODIES_IN_FLIGHT, 4 * limits.max_body)
         self._date = (0, b"")
 
@@ -51,13 +52,13 @@ class Desk:
 
     def refuse_body(self, octets: int) -> Refusal | None:
         """Return why a body of so many octets (0 if unknown) has no room in memory now, or None."""
-        if self._bodies + octets <= self._max_bodies:
+        if self.bodies + octets <= self._max_bodies:
             return None
         return Refusal(RefusalCode.QUEUE_FULL, "too much mail is arriving at this moment", retry_after=5)
 
     def hold(self, octets: int) -> None:
         """Count octets of a body that came in, or that were let go of where the number is negative."""
-        self._bodies += octets
+        self.bodies += octets
 
     def expiry_notice(self, peer: PeerCertificate) -> bytes | None:
         """Return the end of the certificate as an HTTP date if it is near, else None."""

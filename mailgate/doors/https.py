@@ -32,11 +32,17 @@ class HttpsDoor:
 
     Attributes:
         factory: mutual TLS around the routes, for any stream endpoint.
+        routes: every way in.
+        desk: what is known of all connections together.
 
     """
 
-    def __init__(self, factory: MutualTLSFactory, site: Site, patience: Patience) -> None:
+    def __init__(
+        self, factory: MutualTLSFactory, routes: AuthorisedRoutes, desk: Desk, site: Site, patience: Patience
+    ) -> None:
         self.factory = factory
+        self.routes = routes
+        self.desk = desk
         self._site = site
         self._patience = patience
 
@@ -57,7 +63,8 @@ def make_https_door(
     """Return the door; nothing listens yet."""
     desk = Desk(intake, limits, journal, clock)
     patience = Patience()
-    site = Site(desk, MessageRoutes(intake, limits, clock, patience).routes.dispatch)
+    routes = MessageRoutes(intake, limits, clock, patience).routes
+    site = Site(desk, routes.dispatch)
     factory = MutualTLSFactory(
         trust,
         site,
@@ -66,7 +73,7 @@ def make_https_door(
         limits=ConnectionLimits(limits.connections, limits.connections_per_address),
         clock=clock,
     )
-    return HttpsDoor(factory, site, patience)
+    return HttpsDoor(factory, routes, desk, site, patience)
 
 
 class MessageRoutes:

@@ -66,10 +66,11 @@ class MutualTLSProtocol(BufferingTLSTransport):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the journal of a peer that did not get through the handshake."""
-        self._stop_deadline()
         if not self._handshakeDone:
             self._tell_refusal(self._reason or reason)
         super().connectionLost(reason)
+        # Only now, since reading the rest of the TLS stream may have set another one.
+        self._stop_deadline()
 
     # Twisted has no public place for these two. The first is called for each flight of the handshake, the second
     # when TLS has ended for whatever reason, and only the underlying transport is left to be closed.

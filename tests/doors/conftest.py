@@ -250,14 +250,14 @@ class Connection:
     def request(self, method, path, body=None, **headers):
         """Send one request, and return its response."""
         self.send(request(method, path, body, **headers))
-        return self.response()
+        return self.response(body=method != "HEAD")
 
-    def response(self):
+    def response(self, *, body=True):
         """Take the next response that was received, whole."""
         head, _, rest = self.received.partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines[1:])
-        length = int(headers.get("Content-Length", "0"))
+        length = int(headers.get("Content-Length", "0")) if body else 0
         assert len(rest) >= length
         self.received = rest[length:]
         return Response(int(lines[0].split()[1]), headers, rest[:length])
