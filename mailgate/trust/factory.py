@@ -163,8 +163,10 @@ class MutualTLSFactory(TLSMemoryBIOFactory):
 
     def registerProtocol(self, p: MutualTLSProtocol) -> None:
         """Count a connection that was made."""
+        # Twisted's TLS protocol registers itself twice.
+        if p not in self.protocols:
+            self._limits.opened(p.address)
         super().registerProtocol(p)
-        self._limits.opened(p.address)
 
     def unregisterProtocol(self, p: MutualTLSProtocol) -> None:
         """Count a connection that was lost."""

@@ -1,4 +1,4 @@
-"""The HTTPS door in memory: real TLS from Python's own `ssl`, the real intake, and a queue that a test can hold."""
+"""The HTTPS door in memory: real TLS from Python's own `ssl`, the real intake, and a queue that can be held."""
 
 import json
 import ssl

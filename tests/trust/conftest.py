@@ -1,6 +1,8 @@
-"""Certificates of every kind, made once, and a client of another TLS library that speaks to a factory in memory."""
+"""Certificates of every kind, and a client of another TLS library that speaks to a factory in memory."""
 
+import contextlib
 import ssl
+import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,19 +191,40 @@ class Wire(StringTransport):
 class Client:
     """One connection of Python's own `ssl` to the factory."""
 
-    def __init__(self, gate, certificate=None, *, version=None, alpn=(), address="192.0.2.7", ciphers=None):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=pem(gate.pki.ca.certificate).decode())
+    def __init__(
+        self,
+        gate,
+        certificate=None,
+        *,
+        version=None,
+        alpn=(),
+        address="192.0.2.7",
+        ciphers=None,
+        resuming=None,
+        trusting=True,
+    ):
+        context = resuming.context if resuming else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if trusting:
+            context.load_verify_locations(cadata=pem(gate.pki.ca.certificate).decode())
         if version:
-            context.minimum_version = context.maximum_version = version
+            with warnings.catch_warnings():
+                # Python warns of the old versions that one test must offer.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = context.maximum_version = version
         if certificate:
             context.load_cert_chain(certificate)
         if alpn:
             context.set_alpn_protocols(alpn)
         if ciphers:
             context.set_ciphers(ciphers)
+        self.context = context
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="gate.example.com")
+        self.tls = context.wrap_bio(
+            self.incoming,
+            self.outgoing,
+            server_hostname="gate.example.com",
+            session=resuming.tls.session if resuming else None,
+        )
         self.clock = gate.clock
         self.received = b""
         self.alert: ssl.SSLError | None = None
@@ -217,6 +240,12 @@ class Client:
         self._exchange(self.tls.do_handshake)
         self._exchange(self._read)
         return self
+
+    def begin(self):
+        """Send the first flight, and no more."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        self.server.dataReceived(self.outgoing.read())
 
     def send(self, octets):
         self.tls.write(octets)
