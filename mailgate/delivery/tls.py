@@ -54,7 +54,8 @@ class UpstreamTls:
     Makes TLS connections to one upstream: TLS 1.2 or later, a chain to the given CA, the upstream's own name.
 
     `host` is a DNS name (U-labels or A-labels) or an IP address, and the certificate's subjectAltName must
-    carry it (RFC 9525; the CN never counts). `authorities` are the trusted CAs, None for the system's.
+    carry it (RFC 9525; the CN never counts). `authorities` are the trusted CAs, None for the system's. Raises
+    DeliveryError for a host that is neither.
 
     It takes the place of Twisted's optionsForClientTLS, which lets a certificate pass whose name could not be
     checked, such as one without any subjectAltName.
@@ -109,6 +110,9 @@ def _identity(host: str) -> tuple[bytes | None, ServiceID]:
     try:
         address = ip_address(host)
     except ValueError:
-        identity = DNS_ID(host)
+        try:
+            identity = DNS_ID(host)
+        except ValueError as problem:
+            raise DeliveryError(f"{host!r} is neither a DNS name nor an IP address") from problem
         return identity.hostname, identity
     return None, IPAddress_ID(str(address))

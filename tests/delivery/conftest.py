@@ -1,6 +1,13 @@
-"""A connection to an upstream in memory: the test plays the server."""
+"""A connection to an upstream in memory, where the test plays the server; certificates for real ones."""
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITLSTransport
 from twisted.internet.task import Clock
@@ -123,3 +130,62 @@ def converse():
 def claim_of():
     """Return the maker of claims."""
     return make_claim
+
+
+class Authority:
+    """A CA that signs servers' certificates, good and bad."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Internal CA")])
+        self.certificate = (
+            self._build(self._name, self._key.public_key(), timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.path = folder / "ca.crt"
+        self.path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _build(self, subject, key, left):
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=2))
+            .not_valid_after(now + left)
+        )
+
+    def issue(self, *names, left=timedelta(days=1), usage=ExtendedKeyUsageOID.SERVER_AUTH):
+        """Return the paths of a certificate and its key; without names it has no subjectAltName."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        builder = self._build(subject, key.public_key(), left).add_extension(
+            x509.ExtendedKeyUsage([usage]), critical=False
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), False)
+        certificate, private = self._folder / "server.crt", self._folder / "server.key"
+        certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return certificate, private
+
+
+def _general_name(name):
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+@pytest.fixture
+def make_authority(tmp_path_factory):
+    """Return the maker of CAs."""
+    return lambda: Authority(tmp_path_factory.mktemp("ca"))
