@@ -24,7 +24,7 @@ class Taker(Protocol):
         """Return how many messages may be claimed now."""
 
     def room_at(self) -> float:
-        """Return when there may be room although nothing was finished until then, in seconds since the epoch."""
+        """Return the moment that brings room by itself, in seconds since the epoch; infinite where none does."""
 
     def deliver(self, claim: Claim) -> None:
         """Work on a claimed message."""
@@ -92,17 +92,19 @@ class Claimer:
         if claims or self._again:
             self.look()
         elif self._running:
-            self._queue.next_due().addCallbacks(self._due, self._failed)
+            self._queue.next_due().addCallbacks(self._due, self._not_known)
 
     def _due(self, moment: float | None) -> None:
         if self._running and not self._looking:
             self._arm(self._clock.seconds() + POLL if moment is None else moment)
 
-    def _failed(self, failure: Failure) -> None:
+    def _not_known(self, failure: Failure) -> None:
         self._journal.record("delivery.claim_failed", reason=str(failure.value))
+        self._due(None)
+
+    def _failed(self, failure: Failure) -> None:
         self._ended()
-        if self._running:
-            self._arm(self._clock.seconds() + POLL)
+        self._not_known(failure)
 
     def _ended(self) -> None:
         self._looking = False

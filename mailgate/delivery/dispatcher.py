@@ -153,8 +153,9 @@ class Dispatcher:
         return 1 if self._route.reopens_at <= now else 0
 
     def room_at(self) -> float:
-        """Return when an upstream may be tried again."""
-        return self._route.reopens_at
+        """Return when an upstream that is left alone may be tried again."""
+        reopens_at = self._route.reopens_at
+        return reopens_at if reopens_at > self._clock.seconds() else inf
 
     def _expired(self, claim: Claim) -> bool:
         late = self._clock.seconds() - claim.expires_at

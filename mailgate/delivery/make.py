@@ -29,6 +29,8 @@ def make_dispatcher(
     """
     if not settings.upstreams:
         raise DeliveryError("there is no [[upstream]] to deliver to")
+    if not settings.hostname.isascii():
+        raise DeliveryError(f"hostname {settings.hostname!r} must be written in A-labels (xn--…)")
     upstreams = [_make_upstream(upstream, settings.hostname, reactor) for upstream in settings.upstreams]
     route = Route(upstreams, reactor, journal)
     return Dispatcher(queue, route, settings.schedule, reactor, journal, random.random)

@@ -38,6 +38,7 @@ class Route:
         self._journal = journal
         self._closing = False
         self.trouble = ""
+        """The last thing that was wrong with an upstream, while it may still be."""
 
     @property
     def open(self) -> bool:
@@ -91,6 +92,7 @@ class Route:
         if attempt.trouble:
             self._failed(upstream, attempt.trouble)
         elif not attempt.stale and upstream.health.succeeded():
+            self.trouble = ""
             self._journal.record("upstream.up", upstream=upstream.name)
         upstream.pool.release(connection)
         if not attempt.stale:

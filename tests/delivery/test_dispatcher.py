@@ -513,6 +513,61 @@ def test_a_queue_that_fails_is_asked_again(world):
     assert message.id in world.queue.settled
 
 
+def test_a_wake_during_a_claim_is_not_lost(world):
+    held = world.queue.held_back = Deferred()
+    world.dispatcher.wake()
+    message = world.queue.store(world.message())
+    world.dispatcher.wake()
+    held.callback(None)
+    assert message.id in world.queue.settled
+
+
+def test_a_queue_that_does_not_know_what_is_due_next_is_asked_again(world):
+    held = world.queue.held_back = Deferred()
+    world.dispatcher.wake()
+    world.queue.broken = True
+    held.callback(None)
+    world.pass_time(1)
+    world.queue.broken = False
+    message = world.queue.store(world.message())
+    world.pass_time(5.25)
+    assert message.id in world.queue.settled
+    assert len(world.journal.named("delivery.claim_failed")) == 1
+
+
+def test_a_dispatcher_without_room_waits_instead_of_asking(world):
+    world.server.automatic = None
+    for _ in range(2 * module.MAX_MESSAGES):
+        world.queue.store(world.message())
+    world.dispatcher.wake()
+    before = world.queue.calls.count("claim")
+    fired = []
+    arm = world.clock.callLater
+
+    def count(wait, *args):
+        fired.append(wait)
+        return arm(wait, *args)
+
+    world.clock.callLater = count
+    world.pass_time(30)
+    world.clock.callLater = arm
+    assert world.queue.calls.count("claim") == before
+    assert len(fired) < 20
+
+
+def test_a_release_that_fails_leaves_the_message_to_its_lease(world):
+    world.server.down = "connection refused"
+    message = world.queue.store(world.message())
+    world.dispatcher.wake()
+    world.queue.broken = True
+    world.clock.advance(0)
+    assert world.journal.named("delivery.release_failed") == [{"reason": "the disk is gone"}]
+    world.queue.broken = False
+    world.server.down = ""
+    world.pass_time(LEASE_SECONDS + 6)
+    assert statuses(world, message) == [[Status.ACCEPTED]]
+
+
 def test_work_in_memory_is_bounded_in_number(make_world):
     world = make_world(connections=1)
     world.server.automatic = None

@@ -372,6 +372,12 @@ class Making(TestCase):
         error = self.assertRaises(DeliveryError, self._make, host="smtp internal")
         assert "smtp internal" in str(error)
 
+    def test_a_hostname_in_u_labels_is_refused(self):
+        upstream = UpstreamSettings(host="smtp.internal")
+        settings = DeliverySettings(hostname="우편.kr", upstreams=(upstream,))
+        error = self.assertRaises(DeliveryError, make_dispatcher, settings, ListQueue(), reactor, Silence())
+        assert "우편.kr" in str(error)
+
     def test_there_is_an_upstream(self):
         settings = DeliverySettings(hostname="gate.example.com", upstreams=())
         self.assertRaises(DeliveryError, make_dispatcher, settings, ListQueue(), reactor, Silence())
