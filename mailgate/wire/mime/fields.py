@@ -100,9 +100,9 @@ def parameter(name: str, value: str) -> list[str]:
 
 def header_fields(content: bytes) -> tuple[tuple[str, str], ...]:
     """Return the fields of a message's header in order, unfolded, as they stand (encoded words included)."""
-    header = content[: content.find(b"\r\n\r\n") + 2]
+    header = content.partition(b"\r\n\r\n")[0] + b"\r\n"
     return tuple(
-        (field[1].decode("utf-8", "replace"), _FOLD.sub("", field[2].decode("utf-8", "replace")))
+        (field[1].decode("utf-8", "replace"), _FOLD.sub("", field[2].decode("utf-8", "replace")).strip(" \t"))
         for field in _FIELD.finditer(header)
     )
 
