@@ -56,7 +56,7 @@ def new_gateway(stage: Stage) -> Iterator[Callable[..., Gateway]]:
 
     yield make
     for gateway in made:
-        gateway.stop()
+        gateway.end()
 
 
 @pytest.fixture

@@ -83,14 +83,14 @@ def test_sigterm_with_messages_in_flight_ends_cleanly_and_loses_nothing(new_gate
     gateway = new_gateway(internal.port).start()
     stream = Stream(gateway.client, lambda number: message(f"{number}번 알림")).start()
     until(lambda: len(stream.accepted) >= 100, "the first messages")
-    assert gateway.program.stop() == 0
+    gateway.stop()
     stream.stop()
     assert "Traceback" not in gateway.log
     # What is left over was not leased to a process that is gone: the next one delivers it at once.
     gateway.start()
     promised = set(stream.accepted)
     until(lambda: promised <= set(internal.message_ids()), "what was accepted before the stop", 15)
-    assert gateway.program.stop() == 0
+    gateway.stop()
     received = internal.message_ids()
     assert len(received) == len(set(received)), "a clean stop repeats nothing"
 
@@ -101,7 +101,7 @@ def test_a_stop_gives_back_what_could_not_be_delivered(new_gateway, internal):
     gateway.start()
     with gateway.client() as client:
         receipt = client.submit(message())
-    assert gateway.program.stop() == 0
+    gateway.stop()
     internal.start()
     gateway.start()
     until(lambda: internal.message_ids() == [receipt["message_id"]], "the delivery", 15)
@@ -110,4 +110,4 @@ def test_a_stop_gives_back_what_could_not_be_delivered(new_gateway, internal):
 def test_an_idle_keep_alive_connection_does_not_hold_up_a_stop(gateway):
     with gateway.client() as client:
         assert client.request("GET", "/v1/whoami").status == 200
-        assert gateway.program.stop(seconds=10) == 0
+        gateway.stop(seconds=10)

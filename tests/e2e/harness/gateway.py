@@ -1,5 +1,7 @@
 """A gateway as its operator runs it: twistd, a settings file, certificates, a queue on disk."""
 
+import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,6 +49,11 @@ class Gateway:
         """What the process that was started last has printed."""
         return self.program.printed
 
+    def events(self, name: str = "") -> list[dict[str, object]]:
+        """Return the journal's events of that name, or all; any line that is no JSON fails the test."""
+        events = [json.loads(line) for line in self.log.splitlines(keepends=True) if line.endswith("\n")]
+        return [event for event in events if not name or event["event"] == name]
+
     def write_settings(self) -> None:
         """Write the settings file from the tables."""
         lines = ['hostname = "gate.example.com"']
@@ -75,7 +82,15 @@ class Gateway:
             self.port, certificates / "ca.crt", certificates / f"{name}.crt", certificates / f"{name}.key"
         )
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = 20.0) -> None:
+        """Stop as an operator does, and fail unless the gateway took its leave in order."""
+        status = self.program.stop(seconds)
+        # Once all is stopped, twistd ends itself by the very signal that asked for it.
+        assert status in {0, -signal.SIGTERM}, f"exit status {status}: {self.log[-2000:]}"
+        assert '"event":"gateway.stopped"' in self.log
+        assert "Traceback" not in self.log
+
+    def end(self) -> None:
         """End whatever still runs."""
         for program in self.programs:
             program.stop()
