@@ -296,7 +296,7 @@ class SmtpConnection(smtp.ESMTPClient):
     def _refuse_session(self, fault: str) -> None:
         """End a session that can't start, with the server's reply as the reason."""
         reason = fault
-        if self._answer is not None:
+        if self._answer is not None and not self._answer.positive:
             shown = self._answer.readable(self._upstream.host)
             # A server may echo the login in its refusal.
             text = "" if self._login_begun else shown.text
