@@ -42,6 +42,7 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     try:
         trust = ServerTrust(settings.tls, journal, reactor)
         queue = make_queue(settings.queue, reactor, clock=reactor)
+        queue.check()
         dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal)
     except (TrustError, QueueError, DeliveryError) as error:
         raise StartError(str(error)) from error

@@ -15,6 +15,9 @@ class Database(Protocol):
     def directory(self) -> Path:
         """Where it lies: the file system that must have room for what is accepted."""
 
+    def check(self) -> None:
+        """Raise QueueError where it is plain that `open` would, and change nothing."""
+
     def open(self, now: float) -> None:
         """
         Bring it to the present schema, and release what dead gateways had leased, due at `now`.

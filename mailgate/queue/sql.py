@@ -41,6 +41,10 @@ class SqlQueue:
         """Where the database lies: the file system that must have room for what is accepted."""
         return self._database.directory
 
+    def check(self) -> None:
+        """Raise QueueError where it is plain that `open` would, and change nothing."""
+        self._database.check()
+
     def open(self) -> None:
         """
         Make the database or bring it to the present schema, release the leases of a gateway that died, and begin.

@@ -41,6 +41,9 @@ _SENTENCES = {
 _CONCERNS_ONE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT})
 """A full disk is among them: what is smaller, or frees something, may still succeed."""
 
+_MAGIC = b"SQLite format 3\0"
+"""What every SQLite file but an empty one begins with (the file format's section 1.3.1)."""
+
 _READS_ONLY = "mailgate_reads_only"
 
 
@@ -57,6 +60,18 @@ class SqliteDatabase:
         self._path = path
         self._lock = -1
         self._identity: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """Look at the directory and the file, if it is there, without touching either. Raises QueueError."""
+        _check_directory(self._path)
+        try:
+            head = _head(self._path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise QueueError(f"the queue {self._path} can't be read: {error.strerror}") from error
+        if head not in (b"", _MAGIC):
+            raise QueueError(f"the queue {self._path} is not an SQLite database")
 
     def open(self, now: float) -> None:
         """
@@ -150,9 +165,18 @@ def path_of(url: URL) -> Path:
     return Path(url.database).absolute()
 
 
-def _lock(path: Path) -> int:
+def _check_directory(path: Path) -> None:
     if not path.parent.is_dir():
         raise QueueError(f"the queue {path} needs its directory {path.parent}, which doesn't exist")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC))
+
+
+def _lock(path: Path) -> int:
+    _check_directory(path)
     name = path.with_name(path.name + ".lock")
     try:
         lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
