@@ -100,8 +100,6 @@ class GatewayChannel(http.HTTPChannel):
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of a head."""
-        if self._phase is Phase.CLOSING:
-            return
         if self._phase is Phase.IDLE:
             self._begin_head()
         if line[:1] in {b" ", b"\t"}:
@@ -132,8 +130,6 @@ class GatewayChannel(http.HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """Take a part of a body, or of what follows a request that is being answered."""
-        if self._phase is Phase.CLOSING:
-            return
         if self._phase is Phase.BODY and self.length is None:
             self.deadline += len(data) / _OCTETS_PER_SECOND
         super().rawDataReceived(data)

@@ -5,6 +5,9 @@ from mailgate.model.refusal import Fault, FaultCode, Refusal, RefusalCode
 from mailgate.model.submission import Submission
 from mailgate.wire.json import decode_message
 from mailgate.wire.request_headers import parse_idempotency_key
+from mailgate.wire.rfc822 import decode_rfc822
+
+_ENVELOPE = frozenset({b"from", b"to"})
 
 
 def decode_submission(request: GatewayRequest, max_recipients: int, now: float) -> Submission | Refusal:
@@ -17,15 +20,23 @@ def decode_submission(request: GatewayRequest, max_recipients: int, now: float) 
         return refuse_query(request) or decode_message(
             request.body, idempotency_key=key, now=now, max_recipients=max_recipients
         )
+    if media_type == "message/rfc822":
+        return refuse_query(request, _ENVELOPE) or decode_rfc822(
+            request.body,
+            mail_from=_values(request, b"from"),
+            rcpt_to=_values(request, b"to"),
+            idempotency_key=key,
+            max_recipients=max_recipients,
+        )
     return Refusal(
         RefusalCode.UNSUPPORTED_MEDIA_TYPE,
-        "a message is sent as application/json in UTF-8, without a Content-Encoding",
+        "a message is sent as application/json in UTF-8 or as message/rfc822, without a Content-Encoding",
     )
 
 
-def refuse_query(request: GatewayRequest) -> Refusal | None:
-    """Return the refusal of a query at a path that takes none, or None where there is no query."""
-    unknown = sorted(request.args or {})
+def refuse_query(request: GatewayRequest, known: frozenset[bytes] = frozenset()) -> Refusal | None:
+    """Return the refusal of a query that has other parameters than the known ones, or None."""
+    unknown = sorted((request.args or {}).keys() - known)
     if not unknown:
         return None
     faults = tuple(
@@ -45,3 +56,7 @@ def _media_type(request: GatewayRequest) -> str | None:
         if name == "charset" and value.strip('"') not in {"utf-8", "us-ascii"}:
             return None
     return media_type.strip()
+
+
+def _values(request: GatewayRequest, parameter: bytes) -> list[str]:
+    return [value.decode(errors="replace") for value in (request.args or {}).get(parameter, [])]

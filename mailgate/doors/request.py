@@ -185,7 +185,11 @@ class GatewayRequest(http.Request):
         return None
 
     def _fault_of_framing(self) -> str | None:
-        """Hold the length of the body against RFC 9112 section 6.1: nobody may read another length from it."""
+        """
+        Hold the length of the body against RFC 9112 section 6.1: nobody may read another length from it.
+
+        Twisted has refused several lengths, and a length beside an encoding, before.
+        """
         encodings = self.requestHeaders.getRawHeaders(b"Transfer-Encoding")
         if encodings is None:
             return None
@@ -193,8 +197,6 @@ class GatewayRequest(http.Request):
             return "HTTP/1.0 has no Transfer-Encoding"
         if len(encodings) > 1 or encodings[0].lower() != b"chunked":
             return "the only Transfer-Encoding that is understood is chunked"
-        if self.requestHeaders.hasHeader(b"Content-Length"):
-            return "a request has a Content-Length or a Transfer-Encoding, not both"
         return None
 
     def _fault_of_target(self) -> str | None:

@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailgate.doors.answers import Answer
 from mailgate.doors.authorise import AuthorisedRoutes
+from mailgate.model.refusal import Refusal, RefusalCode
 
 
 class StrangersTests(SynchronousTestCase):
@@ -86,6 +87,9 @@ class DispatchTests(SynchronousTestCase):
         request = _Request("somebody")
         self.assertEqual(routes.dispatch(request), Answer(200))
         self.assertEqual(called, [("somebody", "가")])
+        nobody = Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate")
+        self.assertIs(routes.dispatch(_Request(nobody)), nobody)
+        self.assertEqual(len(called), 1)
 
 
 class _Request:

@@ -117,6 +117,33 @@ class SubmitTests(Base):
         self.assertEqual((response.status, response.json["code"]), (400, "invalid_json"))
 
 
+class Rfc822Tests(Base):
+    MAIL = "From: 장치 <dev@x.kr>\r\nTo: kim@y.kr\r\nSubject: 온도\r\n\r\n3층\r\n.\r\n".encode()
+
+    def post_mail(self, query, **headers):
+        return self.client.request(
+            "POST", "/v1/messages?" + query, self.MAIL, content_type="message/rfc822", **headers
+        )
+
+    def test_accepted_with_the_envelope_of_the_query(self):
+        response = self.post_mail("from=bounce@x.kr&to=kim%2Balarm@y.kr&to=lee@%ED%95%9C%EA%B5%AD.kr")
+        self.assertEqual(response.status, 202)
+        message = self.only_message()
+        self.assertEqual(message.sender, "bounce@x.kr")
+        self.assertEqual(message.recipients, ("kim+alarm@y.kr", "lee@xn--3e0b707e.kr"))
+        self.assertIn("Subject: 온도".encode(), message.content)
+        self.assertTrue(message.content.endswith("\r\n\r\n3층\r\n.\r\n".encode()))
+
+    def test_an_envelope_is_required(self):
+        response = self.post_mail("to=kim@y.kr")
+        self.assertEqual((response.status, response.json["code"]), (422, "validation_failed"))
+
+    def test_other_parameters(self):
+        response = self.post_mail("from=a@x.kr&to=b@y.kr&bcc=c@y.kr")
+        self.assertEqual(response.status, 422)
+        self.assertIn("bcc", str(response.json))
+
+
 class IdempotencyTests(Base):
     def test_replay(self):
         first = self.post(idempotency_key="주문-42".encode().hex())

@@ -1,7 +1,10 @@
 """Requests that are refused by their head, their path or their size, in the contract's form."""
 
 import pytest
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
+
+from mailgate.model.refusal import Refusal, RefusalCode
 
 SMALL_LIMIT = 1000 * 14 // 10 + 64 * 1024
 LIMIT = 100_000 * 14 // 10 + 64 * 1024
@@ -164,6 +167,17 @@ class MemoryTests(Base):
         client = self.house.connect()
         self.assertEqual(self.begin(client, 100).response().status, 415)
 
+    def test_room_that_is_taken_meanwhile(self):
+        desk = self.house.door.desk
+        self.client.send(self.raw("POST", "/v1/messages", transfer_encoding="chunked") + b"1\r\na\r\n")
+        self.assertEqual(self.client.received, b"")
+        desk.hold(256 * 1024 * 1024)
+        # What follows in the same octets is neither taken nor answered again.
+        self.client.send(b"1\r\nb\r\n" * 3 + b"nonsense\r\n")
+        self.assert_problem(self.client.response(), 503, "queue_full")
+        self.assertEqual(self.client.received, b"")
+        self.assertEqual(desk.bodies, 256 * 1024 * 1024)
+
     def test_room_is_given_back(self):
         desk = self.house.door.desk
         self.assertEqual(self.client.request("POST", "/v1/messages", b" " * 1000).status, 415)
@@ -171,3 +185,41 @@ class MemoryTests(Base):
         self.assertEqual(desk.bodies, 500)
         self.client.leave()
         self.assertEqual(desk.bodies, 0)
+
+
+class DefectTests(Base):
+    """A defect of ours is answered too, and told in the log, not to the client."""
+
+    def assert_told(self, response):
+        self.assert_problem(response, 503, "storage_unavailable")
+        self.assertIn("Retry-After", response.headers)
+        self.assertNotIn("secret", response.body.decode())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.client.request("GET", "/v1/nothing").status, 404)
+
+    def test_at_once(self):
+        def describe(identity):
+            raise ZeroDivisionError("secret")
+
+        self.house.intake.describe = describe
+        self.assert_told(self.client.request("GET", "/v1/whoami"))
+
+    def test_later(self):
+        failing = Deferred()
+        self.house.intake.describe = lambda identity: failing
+        self.client.send(self.raw("GET", "/v1/whoami"))
+        failing.errback(ZeroDivisionError("secret"))
+        self.assert_told(self.client.turn().response())
+
+    def test_a_look_up_that_fails_does_not_take_back_an_acceptance(self):
+        self.house.intake.wait = lambda identity, message, seconds: fail(ZeroDivisionError())
+        message = {"from": "a@x.kr", "to": ["b@x.kr"], "text": "받았습니다"}
+        response = self.client.request("POST", "/v1/messages", message, prefer="wait=5")
+        self.assertEqual(response.status, 202)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_storage_trouble_at_a_look_up(self):
+        trouble = Refusal(RefusalCode.STORAGE_UNAVAILABLE, "the queue can't be used", retry_after=30)
+        self.house.intake.describe = lambda identity: succeed(trouble)
+        response = self.client.request("GET", "/v1/whoami")
+        self.assertEqual((response.status, response.headers["Retry-After"]), (503, "30"))
