@@ -25,7 +25,9 @@ IDLE_SECONDS = 75.0
 
 DRAIN_SECONDS = 5.0
 DRAIN_OCTETS = 256 * 1024
-"""What is read and thrown away after an early answer, so that a reset doesn't take the answer with it."""
+"""After an early answer so much more is read and thrown away, and a connection still open by then is reset.
+
+A reset at once would take the answer with it."""
 
 _OCTETS_PER_SECOND = 64 * 1024
 _MAX_LENGTH_DIGITS = 15
@@ -92,7 +94,8 @@ class GatewayChannel(http.HTTPChannel):
         if self._phase is Phase.CLOSING:
             self._drainable -= len(data)
             if self._drainable < 0:
-                self.transport.abortConnection()
+                # What isn't read holds a client back from sending more, and leaves it time to read the answer.
+                self.transport.pauseProducing()
             return
         if self._phase is Phase.IDLE:
             self._begin_head()

@@ -134,10 +134,14 @@ class SizeTests(Base):
         self.client.send(b"x" * 200_000)
         self.assertEqual(self.client.response().status, 413)
         self.assertFalse(self.client.wire.gone)
+        self.assertEqual(self.client.wire.producerState, "producing")
         self.client.send(b"x" * 200_000)
+        self.assertEqual(self.client.wire.producerState, "paused")
+        self.assertFalse(self.client.wire.gone)
+        self.house.pass_time(6)
         self.assertTrue(self.client.wire.aborted)
 
-    def test_or_for_five_seconds(self):
+    def test_for_five_seconds_at_most(self):
         self.client.stubborn = True
         self.client.send(self.head(content_length=str(10 * LIMIT)))
         self.house.pass_time(4)
