@@ -100,19 +100,6 @@ def _author(text: str) -> Address:
     return parse_address(angle[1])
 
 
-def _split(text: str) -> tuple[str, str]:
-    """Return the name and the addr-spec of a mailbox."""
-    stripped = text.strip(" \t")
-    if not stripped.endswith(">"):
-        return "", stripped
-    named = _NAMED.fullmatch(stripped)
-    if not named:
-        raise ValueError(
-            "write a mailbox as name@domain or Name <name@domain>, with a name in quotes where needed"
-        )
-    return _unquoted_name(named[1].strip(" \t")), named[2]
-
-
 def _unquoted_name(text: str) -> str:
     if text.startswith('"'):
         return _QUOTED_PAIR.sub(r"\1", text[1:-1])

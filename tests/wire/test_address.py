@@ -1,5 +1,6 @@
 """Addresses as people write them."""
 
+from contextlib import suppress
 from unicodedata import normalize
 
 import pytest
@@ -90,7 +91,7 @@ def test_what_macos_takes_apart_is_put_together_again():
     assert parse_mailbox(f"{apart} <{apart}@한국.kr>") == Mailbox(Address("김철수", KOREA), "김철수")
 
 
-@given(st.text(st.sampled_from("ab.\"\\ @<>,;:가()[]\t"), min_size=1, max_size=30))
+@given(st.text(st.sampled_from('ab."\\ @<>,;:가()[]\t'), min_size=1, max_size=30))
 @example('"')
 def test_whatever_an_address_writes_is_read_again(local):
     try:
@@ -104,10 +105,8 @@ def test_whatever_an_address_writes_is_read_again(local):
 @given(st.text(max_size=60))
 def test_nothing_raises_but_value_error(text):
     for parse in (parse_mailbox, parse_address, parse_author_list, to_a_label):
-        try:
+        with suppress(ValueError):
             parse(text)
-        except ValueError as error:
-            assert str(error)
 
 
 @pytest.mark.parametrize(
@@ -163,5 +162,5 @@ def test_authors_are_all_found(value, addresses):
     ],
 )
 def test_an_author_that_readers_disagree_on_is_refused(value):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w+ "):
         parse_author_list(value)

@@ -13,7 +13,9 @@ from mailgate.wire.json import render_dry_run, render_receipt, render_record, re
 NOW = 1796083200.0  # 2026-12-01T00:00:00Z
 
 
-def record(status: Status, *recipients: RecipientRecord, next_attempt_at: float | None = NOW + 60) -> MessageRecord:
+def record(
+    status: Status, *recipients: RecipientRecord, next_attempt_at: float | None = NOW + 60
+) -> MessageRecord:
     return MessageRecord(
         id="0198",
         message_id="<0198@gate.example.com>",

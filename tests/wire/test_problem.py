@@ -9,7 +9,8 @@ from mailgate.wire.problem import problem, status_of
 
 STATUS = {
     400: "invalid_json invalid_idempotency_key bad_request",
-    403: "client_unknown client_disabled certificate_revoked sender_not_allowed recipient_not_allowed door_not_allowed",
+    403: "client_unknown client_disabled certificate_revoked door_not_allowed sender_not_allowed "
+    "recipient_not_allowed",
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",

@@ -24,7 +24,8 @@ def test_a_key_is_the_same_with_and_without_quotes(raw, key):
 
 
 @pytest.mark.parametrize(
-    "raw", ["", " ", '""', '"open', 'shut"', '"', 'a"b', '"a"b"', '"a\\n"', "키", "a\tb", "k" * 256, '"a" "b"', "\x7f"]
+    "raw",
+    ["", " ", '""', '"open', 'shut"', '"', 'a"b', '"a"b"', '"a\\n"', "키", "a\tb", "k" * 256, '"a" "b"', "\x7f"],
 )
 def test_any_other_key_is_refused(raw):
     refusal = parse_idempotency_key(raw)

@@ -125,7 +125,9 @@ def test_a_line_of_998_octets_passes():
 
 @given(
     st.lists(
-        st.sampled_from([b"From: dev@x.kr", b"Bcc: a@x.kr", b"X: y", b" fold", b"\r\n", b"\n", b"\r", b"\0", b"\xff", b"."])
+        st.sampled_from(
+            [b"From: dev@x.kr", b"Bcc: a@x.kr", b"X: y", b" fold", b"\r\n", b"\n", b"\r", b"\0", b"\xff", b"."]
+        )
     ).map(b"".join)
 )
 def test_whatever_is_taken_is_canonical_with_one_author(mail):

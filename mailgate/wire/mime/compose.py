@@ -117,18 +117,17 @@ class _Boundaries:
     """
     Boundaries (RFC 2046 section 5.1.1) that no part holds.
 
-    All hold ``=_``, which neither base64 nor quoted-printable can; the unencoded parts are searched.
+    All hold ``=_``, which neither base64 nor quoted-printable can, and a digest of the unencoded parts, which
+    nobody can write into what it is the digest of.
     """
 
     def __init__(self, texts: Sequence[Part]) -> None:
-        literals = [octets for part in texts if part.literal for octets in part.body]
-        digest = blake2b(digest_size=12)
-        for octets in literals:
-            digest.update(octets)
+        digest = blake2b(digest_size=16)
+        for part in texts:
+            if part.literal:
+                for octets in part.body:
+                    digest.update(octets)
         self._stem = f"=_{digest.hexdigest()}"
-        while any(self._stem.encode() in octets for octets in literals):
-            digest.update(b"=")
-            self._stem = f"=_{digest.hexdigest()}"
         self._used = 0
 
     def multipart(self, kind: str, parts: Sequence[Part]) -> Part:
