@@ -4,6 +4,8 @@ import pstats
 from collections import defaultdict
 from pathlib import Path
 
+import mailgate
+
 Function = tuple[str, int, str]
 
 ROOMS = [
@@ -14,6 +16,7 @@ ROOMS = [
     ("mailgate/queue", "queue (reactor's side)"),
     ("mailgate/delivery", "delivery"),
     ("mailgate/ops", "ops (journal)"),
+    ("mailgate/model", "model"),
     ("mailgate/", "mailgate, the rest"),
     ("twisted/protocols/tls", "TLS (OpenSSL through twisted)"),
     ("OpenSSL/", "TLS (OpenSSL through twisted)"),
@@ -23,11 +26,12 @@ ROOMS = [
     ("twisted/mail", "twisted.mail"),
     ("twisted/internet/defer", "Deferreds"),
     ("twisted/internet", "reactor and sockets"),
+    ("twisted/logger", "twisted.logger"),
     ("twisted/", "twisted, the rest"),
     ("sqlalchemy/", "SQLAlchemy"),
-    ("/email/", "the standard library's email"),
 ]
 REST = "everything else"
+OURS = Path(mailgate.__file__).parents[1]
 IDLE = ("poll", "select", "sleep")
 
 
@@ -49,8 +53,8 @@ def shares(stats: Path) -> list[tuple[str, float]]:
 
 
 def _room(function: Function) -> str:
-    path = function[0]
-    for part, room in ROOMS:
-        if part in path:
+    path = function[0].removeprefix(f"{OURS}/").rpartition("site-packages/")[2]
+    for start, room in ROOMS:
+        if path.startswith(start):
             return room
     return REST

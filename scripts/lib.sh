@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the scripts beside it: a virtual environment in the clone, made and kept up to date.
 # POSIX sh. Expects $root, the clone's absolute path.
 

@@ -75,7 +75,7 @@ def test_takes_the_first_python_that_can_do_all(clone):
     assert (clone / ".venv" / "bin" / "python").exists()
 
 
-@pytest.mark.parametrize("script", ["demo", "test", "benchmark", "lib.sh"])
+@pytest.mark.parametrize("script", ["demo", "test", "benchmark", "torture", "lib.sh"])
 def test_the_scripts_are_plain_posix_shell(script):
     shell = shutil.which("dash")
     if shell is None:
