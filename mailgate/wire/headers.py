@@ -4,6 +4,8 @@ import binascii
 import re
 from binascii import a2b_base64, a2b_qp
 from collections.abc import Iterator, Mapping
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 
 from mailgate.model.refusal import FaultCode
 
@@ -17,6 +19,7 @@ Finding = tuple[FaultCode, str]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NAME = re.compile(r"[!-9;-~]+")
 _ENCODED_WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+_CODECS = frozenset(aliases) | frozenset(aliases.values())
 _RESERVED = frozenset(
     {
         "from",
@@ -89,9 +92,12 @@ def _decoded_words(text: str) -> Iterator[str]:
             decoded = a2b_base64(octets + b"===") if encoding in "bB" else a2b_qp(octets, header=True)
         except binascii.Error:
             continue
-        # The octets as they are count too: not every reader knows the charset.
-        yield decoded.decode("ascii", "replace")
-        try:
-            yield decoded.decode(charset, "replace")
-        except (LookupError, ValueError):
-            continue
+        # Not every reader knows the charset, and most charsets hold ASCII.
+        yield decoded.decode("utf-8", "replace")
+        # A look-up of an unknown one would stay in Python's own cache for good.
+        codec = normalize_encoding(charset).lower()
+        if codec in _CODECS:
+            try:
+                yield decoded.decode(codec, "replace")
+            except (LookupError, ValueError):
+                continue

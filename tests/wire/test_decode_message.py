@@ -211,6 +211,9 @@ def test_json_within_text_and_defaults_spelled_out_are_no_duplicates():
         ({"subject": "=?iso-8859-1?Q?a=0D=0AX?="}, {("/subject", "control_character")}),
         ({"subject": "=?utf-8?B?DQo?="}, {("/subject", "control_character")}),
         ({"subject": "=?utf-16*ko?b?DQAKAA==?="}, {("/subject", "control_character")}),
+        ({"subject": "=?utf-8?q?=E2=80=A8?="}, {("/subject", "control_character")}),
+        ({"subject": "=?no-such?q?=0D?="}, {("/subject", "control_character")}),
+        ({"subject": "=?IBM037?q?a%b?="}, {("/subject", "control_character")}),
         ({"subject": "x" * 2001}, {("/subject", "too_long")}),
         ({"headers": {"X-A": 5, "X-B": None}}, {("/headers/X-A", "wrong_type"), ("/headers/X-B", "wrong_type")}),
         ({"headers": []}, {("/headers", "wrong_type")}),
@@ -276,7 +279,8 @@ def test_the_gateways_own_headers_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    "value", ["=?utf-8?b?7ZWc?=", "=?utf-8?q?=ED=95?=", "=?x?b?!?=", "=?no-such?q?a?=", "=?utf-8?b?A?="]
+    "value",
+    ["=?utf-8?b?7ZWc?=", "=?utf-8?q?=ED=95?=", "=?x?b?!?=", "=?no-such?q?a?=", "=?rot13?q?a?=", "=?utf-8?b?A?="],
 )
 def test_harmless_encoded_words_pass(value):
     assert taken(SMALL | {"headers": {"X-A": value}, "subject": value})

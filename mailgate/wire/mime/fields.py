@@ -2,7 +2,7 @@
 
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from mailgate.model.address import Mailbox
@@ -46,11 +46,14 @@ def mailbox_list(name: str, mailboxes: Sequence[Mailbox]) -> str:
     first = mailboxes[0]
     if len(mailboxes) == 1 and not first.name:
         return f"{name}: {first.address}\r\n"
-    return fold(name, _mailbox_tokens(mailboxes, len(name) + 2))
+    return fold(name, list(_mailbox_tokens(mailboxes, len(name) + 2)))
 
 
-def fold(name: str, tokens: Iterable[str]) -> str:
+def fold(name: str, tokens: Sequence[str]) -> str:
     """Return the field with its tokens one space apart, folded before those that would pass the line's length."""
+    whole = f"{name}: {' '.join(tokens)}"
+    if len(whole) <= LINE:
+        return whole + "\r\n"
     lines: list[str] = []
     line = f"{name}:"
     for token in tokens:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from time import gmtime
 
 from mailgate.wire.mime.fields import encoded_words, fold
@@ -50,6 +51,11 @@ def stamp(content: bytes, *, trace: Trace, message_id: str | None, date: float |
 
 def date_time(seconds: float) -> str:
     """Return the date-time of RFC 5322 section 3.3, in UTC."""
+    return _date_time(int(seconds))
+
+
+@lru_cache(maxsize=16)
+def _date_time(seconds: int) -> str:
     year, month, day, hour, minute, second, weekday, _, _ = gmtime(seconds)
     return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} +0000"
 
