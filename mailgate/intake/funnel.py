@@ -191,7 +191,7 @@ class Intake:
             recipients=tuple(str(recipient.address) for recipient in submission.envelope.recipients),
             content=content,
             eight_bit=submission.eight_bit,
-            smtputf8=submission.envelope.needs_smtputf8,
+            smtputf8=submission.needs_smtputf8,
             fingerprint=submission.fingerprint,
             idempotency_key=submission.idempotency_key,
             metadata=submission.metadata,

@@ -217,3 +217,9 @@ class TestWaiting:
         refusal = house.turns.wait(house.intake.wait(house.identity, receipt.id, 10.0))
         assert refusal.code is RefusalCode.NOT_FOUND
         assert house.clock.getDelayedCalls() == []
+
+
+def test_a_raw_utf8_header_asks_for_smtputf8_as_an_address_does(house):
+    house.submit(content="Subject: 온도\r\n\r\nx\r\n".encode(), eight_bit=True)
+    house.submit(content=b"Subject: hot\r\n\r\nx\r\n")
+    assert [claim.smtputf8 for claim in house.delivery.taken] == [True, False]
