@@ -93,13 +93,12 @@ class Dispatcher:
         """
         self._running = False
         stopped: Deferred[None] = Deferred()
-        self._emptied = Deferred()
-        parts = [self._claimer.stop(), self._emptied, self._route.close()]
+        # Only then is it known that nothing more comes into work.
+        parts = [self._claimer.stop().addCallback(self._wait_until_empty), self._route.close()]
         bounds: list[IDelayedCall] = []
         bounds.append(self._clock.callLater(GRACE, self._route.abort))
         bounds.append(self._clock.callLater(GRACE + SETTLE_GRACE, self._end, None, stopped, bounds))
         gatherResults(parts).addCallback(self._end, stopped, bounds)
-        self._tell_if_empty()
         return stopped
 
     def wake(self) -> None:
@@ -241,6 +240,11 @@ class Dispatcher:
         self._octets -= self._work.pop(message, 0)
         self._claimer.freed()
         self._tell_if_empty()
+
+    def _wait_until_empty(self, _: None) -> Deferred[None]:
+        emptied = self._emptied = Deferred()
+        self._tell_if_empty()
+        return emptied
 
     def _tell_if_empty(self) -> None:
         if not self._work and self._emptied is not None and not self._emptied.called:

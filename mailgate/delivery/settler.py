@@ -24,6 +24,7 @@ class Settler:
         self._clock = clock
         self._journal = journal
         self._retries: dict[str, IDelayedCall] = {}
+        self._stopped = False
 
     def settle(self, settlement: Settlement) -> Deferred[bool]:
         """Record the settlement; fires with whether this gateway still held the lease. Never fails."""
@@ -32,7 +33,8 @@ class Settler:
         return done
 
     def stop(self) -> None:
-        """Give up what could not be written."""
+        """Give up what could not be written, and what is being written if that fails."""
+        self._stopped = True
         for retry in self._retries.values():
             retry.cancel()
         self._retries.clear()
@@ -50,5 +52,7 @@ class Settler:
 
     def _failed(self, failure: Failure, settlement: Settlement, done: Deferred[bool], wait: float) -> None:
         self._journal.record("delivery.settle_failed", message=settlement.id, reason=str(failure.value))
+        if self._stopped:
+            return
         longer = min(wait * 2, LONGEST_WAIT)
         self._retries[settlement.id] = self._clock.callLater(wait, self._try, settlement, done, longer)

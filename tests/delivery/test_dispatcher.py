@@ -676,6 +676,34 @@ def test_what_is_claimed_during_a_stop_is_given_back(make_world):
     assert not world.server.received
 
 
+def test_a_stop_waits_until_what_a_claim_brings_is_given_back(make_world):
+    world = make_world()
+    message = world.queue.store(world.message())
+    held = world.queue.held_back = Deferred()
+    world.start()
+    world.stop()
+    held.callback(None)
+    assert world.stopped == []
+    world.clock.advance(0)
+    assert world.stopped == [None]
+    assert message.id in world.queue.due
+    assert not world.journal.named("delivery.unsettled")
+
+
+def test_a_settlement_that_fails_after_the_stop_is_not_tried_again(make_world):
+    world = make_world().start()
+    message = world.queue.store(world.message(), lease=True)
+    settling = Deferred()
+    world.queue.settle = lambda _: settling
+    world.dispatcher.deliver(message)
+    world.stop()
+    world.pass_time(36)
+    assert world.stopped == [None]
+    settling.errback(QueueError("the queue is closed"))
+    assert not world.clock.getDelayedCalls()
+    assert world.journal.named("delivery.settle_failed")
+
+
 def test_waiting_messages_are_turned_away_together_when_the_upstream_goes_down(make_world):
     world = make_world(connections=1).start()
     world.server.automatic = None
