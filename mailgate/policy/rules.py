@@ -1,10 +1,14 @@
 """What one entry of ``[clients]`` grants."""
 
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 
 from mailgate.model.address import Address
 from mailgate.wire.address import display, to_a_label
 from mailgate.wire.units import format_rate, parse_rate
+
+# str.lower would also make letters equal that only look alike, such as the Kelvin sign and k.
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class AddressPattern:
 
     def matches(self, address: Address) -> bool:
         """Tell whether the pattern names the address."""
-        if self.local is not None and self.local.lower() != address.local.lower():
+        if self.local is not None and self.local.translate(_LOWER) != address.local.translate(_LOWER):
             return False
         if self.domain is None:
             return True

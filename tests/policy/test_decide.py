@@ -105,3 +105,10 @@ def test_a_client_can_be_told_its_rules():
     }
     assert rules(quota=Rate.parse("5000/day")).describe()["quota"] == "5000/day"
     assert rules().describe()["doors"] is None
+
+
+def test_only_ascii_letters_have_a_case():
+    pattern = AddressPattern.parse("kim@x.kr")
+    assert pattern.matches(Address("KIM", "x.kr"))
+    # U+212A, whose lower case is the letter k: another mailbox that merely looks the same.
+    assert not pattern.matches(Address("\N{KELVIN SIGN}im", "x.kr"))
