@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -144,7 +145,8 @@ def _queue(base: Path, table: QueueTable) -> QueueSettings:
         raise ValueError('queue.url must be "sqlite:///FILE": this version keeps its queue in SQLite')
     defaults = QueueSettings(url="")
     return QueueSettings(
-        url=f"sqlite:///{base / name}",
+        # The URL's reader undoes per cent signs and ends the path at a question mark.
+        url=f"sqlite:///{quote(str(base / name))}",
         retention=_given("queue.retention", parse_duration, table.retention, defaults.retention),
         minimum_free_disk=_given(
             "queue.minimum_free_disk", parse_share, table.minimum_free_disk, defaults.minimum_free_disk

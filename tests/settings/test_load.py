@@ -4,8 +4,10 @@ import re
 import textwrap
 
 import pytest
+from sqlalchemy import make_url
 
 from mailgate.policy.rules import AddressPattern, Rate
+from mailgate.queue.sqlite import path_of
 from mailgate.settings import SettingsError, find_settings, load_settings
 
 WHOLE = """
@@ -77,6 +79,15 @@ def test_relative_paths_are_relative_to_the_file(load, tmp_path):
 
 def test_an_absolute_queue_path_stays(load):
     assert load(WHOLE.replace("///var", "////srv")).queue.url == "sqlite:////srv/mailgate.db"
+
+
+@pytest.mark.parametrize("folder", ["50%25", "a?b", "메일 #1"])
+def test_the_queue_lies_where_the_file_says_whatever_the_folder_is_called(tmp_path, folder):
+    home = tmp_path / folder
+    home.mkdir()
+    path = home / "mailgate.toml"
+    path.write_text(WHOLE.replace("var/", ""), "utf-8")
+    assert path_of(make_url(load_settings(path).queue.url)) == home / "mailgate.db"
 
 
 def test_every_documented_key_is_read(load, tmp_path):
