@@ -9,7 +9,7 @@ from twisted.python import usage
 
 from mailgate.compose import Reactor, compose
 from mailgate.model.journal import Journal
-from mailgate.ops.journal import LogJournal, StreamJournal
+from mailgate.ops.journal import LogJournal, standard_output_journal
 from mailgate.services import StartError
 from mailgate.settings import Settings, SettingsError, find_settings, load_settings
 
@@ -46,7 +46,7 @@ class Options(usage.Options):
         twistd = self.parent
         if twistd is not None and _logs_to_standard_output(twistd):
             twistd["logger"] = _STANDARD_OUTPUT
-            self.journal = StreamJournal(sys.stdout)
+            self.journal = standard_output_journal()
 
 
 def makeService(options: Options) -> IService:

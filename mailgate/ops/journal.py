@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from typing import TextIO
 
 import msgspec
@@ -61,9 +62,16 @@ class JournalObserver:
         )
 
 
+def standard_output_journal() -> StreamJournal:
+    """Return the journal on standard output, in UTF-8 (RFC 8259 section 8.1) whatever the locale says."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    return StreamJournal(sys.stdout)
+
+
 def standard_output_observer() -> JournalObserver:
     """Return the observer that ``twistd -n mailgate`` logs with."""
-    return JournalObserver(StreamJournal(sys.stdout))
+    return JournalObserver(standard_output_journal())
 
 
 def _line(event: str, fields: dict[str, object]) -> str:

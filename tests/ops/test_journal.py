@@ -8,7 +8,7 @@ import pytest
 from twisted.logger import Logger, LogLevel, LogPublisher
 
 from mailgate.model.outcome import Status
-from mailgate.ops.journal import JournalObserver, StreamJournal
+from mailgate.ops.journal import JournalObserver, StreamJournal, standard_output_journal
 
 
 @pytest.fixture
@@ -48,6 +48,13 @@ def test_a_stream_that_has_gone_away_does_not_stop_the_gateway():
     closed = io.StringIO()
     closed.close()
     StreamJournal(closed).record("message.accepted")
+
+
+def test_standard_output_is_utf_8_whatever_the_locale(monkeypatch):
+    octets = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(octets, encoding="ascii"))
+    standard_output_journal().record("delivery.deferred", text="나중에 다시")
+    assert "나중에 다시" in octets.getvalue().decode()
 
 
 def test_what_twisted_logs_has_the_same_form(stream):
