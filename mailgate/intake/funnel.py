@@ -92,7 +92,7 @@ class Intake:
         """
         Decide on a submission, and fire once it is durable or refused.
 
-        The Deferred never fails, and cancelling it doesn't undo what has begun.
+        The Deferred never fails; cancelling it only stops the waiting, not what has begun.
         """
         now = self._clock.seconds()
         message = self._compose(identity, submission, origin, now)
@@ -105,7 +105,10 @@ class Intake:
         if refusal is not None:
             self._journal_refusal(identity, origin, refusal)
             return succeed(refusal)
-        return Deferred.fromCoroutine(self._store(identity, message, origin))
+        # Cancelled itself, the storing would tell of a refusal, and nobody would deliver what is stored after all.
+        answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
+        Deferred.fromCoroutine(self._store(identity, message, origin)).addBoth(answer.callback)
+        return answer
 
     def find(self, identity: ClientIdentity, message: str) -> Deferred[MessageRecord | Refusal]:
         """Return the client's own message, or the refusal `not_found`; another client's is not found either."""

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from twisted.internet.defer import CancelledError
+
 from mailgate.model.address import Address
 from mailgate.model.ids import new_id
 from mailgate.model.outcome import Outcome, Reply, Status
@@ -223,3 +225,14 @@ def test_a_raw_utf8_header_asks_for_smtputf8_as_an_address_does(house):
     house.submit(content="Subject: 온도\r\n\r\nx\r\n".encode(), eight_bit=True)
     house.submit(content=b"Subject: hot\r\n\r\nx\r\n")
     assert [claim.smtputf8 for claim in house.delivery.taken] == [True, False]
+
+
+def test_who_stops_waiting_does_not_stop_the_message(house):
+    impatient = house.begin(idempotency_key="b7-12")
+    impatient.addErrback(lambda failure: failure.trap(CancelledError))
+    impatient.cancel()
+    receipt = house.submit(idempotency_key="b7-13")
+    first, second = house.delivery.taken
+    assert second.id == receipt.id
+    assert house.find(first.id).status is Status.SENDING
+    assert [event for event, _ in house.journal.events] == ["message.accepted", "message.accepted"]
