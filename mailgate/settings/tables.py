@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
+File = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00]+$")]
 Listen = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 
 
@@ -16,9 +17,9 @@ class Table(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 class TlsTable(Table, frozen=True):
     """``[tls]``."""
 
-    certificate: str
-    private_key: str
-    client_ca: str
+    certificate: File
+    private_key: File
+    client_ca: File
     minimum: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
 
 
@@ -41,7 +42,7 @@ class HttpsTable(Table, frozen=True):
 class QueueTable(Table, frozen=True):
     """``[queue]``."""
 
-    url: str
+    url: File
     retention: str | UnsetType = UNSET
     minimum_free_disk: str | UnsetType = UNSET
 
@@ -52,9 +53,9 @@ class UpstreamTable(Table, frozen=True):
     host: Annotated[str, Meta(min_length=1)]
     port: Port | UnsetType = UNSET
     tls: Literal["starttls", "implicit", "none"] = "starttls"
-    ca: str | None = None
+    ca: File | None = None
     username: str | None = None
-    password_file: str | None = None
+    password_file: File | None = None
     connections: Count = 10
 
 

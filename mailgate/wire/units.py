@@ -11,6 +11,10 @@ _DURATIONS = {
     **dict.fromkeys(("d", "day", "days"), _DAY),
     **dict.fromkeys(("w", "week", "weeks"), 7 * _DAY),
 }
+_LARGEST = 1024.0**4
+_LONGEST = 36_500 * _DAY
+"""A hundred years: the end of what began now is still a date."""
+
 _PERIODS = {"second": _SECOND, "minute": _MINUTE, "hour": _HOUR, "day": _DAY}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.ASCII | re.IGNORECASE)
 _RATE = re.compile(r"(\d+)\s*/\s*([a-z]+)", re.ASCII | re.IGNORECASE)
@@ -18,13 +22,19 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 
 
 def parse_size(text: str) -> int:
-    """Return octets; ``KiB`` is 1024 and ``kB`` 1000. Raises ValueError with a sentence."""
-    return int(_quantity(text, _SIZES, "a size", "25 MiB"))
+    """Return octets, 1 to a TiB; ``KiB`` is 1024 and ``kB`` 1000. Raises ValueError with a sentence."""
+    octets = int(min(_quantity(text, _SIZES, "a size", "25 MiB"), _LARGEST + 1))
+    if not 1 <= octets <= _LARGEST:
+        raise ValueError(f'"{text}" is not a size between 1 B and 1024 GiB')
+    return octets
 
 
 def parse_duration(text: str) -> float:
-    """Return seconds, more than 0. Raises ValueError with a sentence."""
-    return _quantity(text, _DURATIONS, "a duration", "90s")
+    """Return seconds, more than 0 and at most a hundred years'. Raises ValueError with a sentence."""
+    seconds = _quantity(text, _DURATIONS, "a duration", "90s")
+    if seconds > _LONGEST:
+        raise ValueError(f'"{text}" is longer than 36500 days')
+    return seconds
 
 
 def parse_rate(text: str) -> tuple[int, float]:

@@ -111,7 +111,7 @@ def test_every_documented_key_is_read(load, tmp_path):
         [queue]
         url = "sqlite:///q.db"
         retention = "1 day"
-        minimum_free_disk = "10%%"
+        minimum_free_disk = "10%"
         [[upstream]]
         host = "a"
         tls = "implicit"
@@ -130,7 +130,7 @@ def test_every_documented_key_is_read(load, tmp_path):
         [clients."*"]
         senders = ["noreply@example.com"]
         [clients.cam]
-        certificates = ["DNS:Cam.X.kr", "SHA256:AA:%s", "SPKI:%s", "URI:spiffe://x/Cam"]
+        certificates = ["DNS:Cam.X.kr", "SHA256:AA:{}", "SPKI:{}", "URI:spiffe://x/Cam"]
         senders = ["*@한국.kr"]
         recipients = ["ops@x.kr"]
         doors = ["https", "lines"]
@@ -138,8 +138,7 @@ def test_every_documented_key_is_read(load, tmp_path):
         quota = "5000/day"
         max_message = "10 KiB"
         enabled = false
-    """
-        % ("bb" * 31, "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=")
+    """.format("bb" * 31, "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=")
     )
     first, second = settings.delivery.upstreams
     assert (first.port, first.ca, first.connections) == (465, tmp_path / "in.crt", 2)
@@ -176,6 +175,9 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         (('"sqlite:///var/mailgate.db"', "5"), r"queue\.url"),
         (('"sqlite:///var/mailgate.db"', '"postgresql://x"'), "keeps its queue in SQLite"),
         (('"sqlite:///var/mailgate.db"', '"sqlite://"'), "sqlite:///FILE"),
+        (("certs/ca.crt", r"certs/\u0000"), r"tls\.client_ca"),
+        (("var/mailgate.db", r"var/\u0000"), r"queue\.url"),
+        (('"smtp.internal"', '"smtp.internal"\nca = "\\u0000"'), r"upstream\[0\]\.ca"),
         (('"smtp.internal"', '"smtp.internal"\nport = 70000'), r"upstream\[0\]\.port"),
         (('"smtp.internal"', '"smtp.internal"\ntls = "yes"'), r"upstream\[0\]\.tls"),
         (('"smtp.internal"', '"smtp.internal"\nusername = "u"'), "both username and password_file"),

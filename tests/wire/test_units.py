@@ -41,6 +41,20 @@ def test_what_is_no_size_or_duration_is_refused_with_an_example(text):
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["0.4 B", "1025 GiB", "9" * 400 + " GiB"])
+def test_a_size_that_no_message_can_have_is_refused(text):
+    with pytest.raises(ValueError, match="between 1 B and 1024 GiB"):
+        parse_size(text)
+    assert parse_size("1024 GiB") == 1024**4
+
+
+@pytest.mark.parametrize("text", ["36501 days", "99999999 weeks", "9" * 400 + " s"])
+def test_a_duration_whose_end_would_be_no_date_is_refused(text):
+    with pytest.raises(ValueError, match="36500 days"):
+        parse_duration(text)
+    assert parse_duration("36500 days") == 36500 * 86400
+
+
 @pytest.mark.parametrize("text", ["", "60", "0/minute", "60/fortnight", "60 per minute", "-1/day"])
 def test_what_is_no_rate_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match="60/minute"):
