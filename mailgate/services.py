@@ -104,7 +104,7 @@ class Stages(Service):
 def _endpoint(reactor: object, door: str, text: str) -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, OSError) as error:
         raise StartError(f'the {door} door: "{text}" is no endpoint that Twisted knows: {error}') from error
     return endpoint
 

@@ -62,7 +62,7 @@ class StagesTests(SynchronousTestCase):
         self.successResultOf(stopped)
 
     def test_a_text_that_is_no_endpoint_is_refused_in_words(self):
-        for text in ("", "tcp", "tcp:eighty", "smoke:signals", "tcp:8443:colour=red"):
+        for text in ("", "tcp", "tcp:eighty", "smoke:signals", "tcp:8443:colour=red", "ssl:0:privateKey=none"):
             with self.assertRaisesRegex(StartError, f'^the https door: "{text}" is no endpoint'):
                 Ports(reactor, "https", [text], Factory())
 
