@@ -1,11 +1,22 @@
 """What an X.509 certificate says of a peer; the only place where one is turned into plain values."""
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mailgate.model.identity import PeerCertificate
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for a certificate, or a part of one, that it can't read; OpenSSL may have read it."""
 
 
 class UnusableCertificateError(Exception):
@@ -24,13 +35,13 @@ def peer_certificate(certificate: x509.Certificate) -> PeerCertificate:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         raise UnusableCertificateError("it has no extendedKeyUsage, and clientAuth is required") from None
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise UnusableCertificateError("its extensions can't be read") from error
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
         raise UnusableCertificateError("its extendedKeyUsage lacks clientAuth")
     try:
         peer = describe(certificate)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise UnusableCertificateError("its names can't be read") from error
     # Names become clients, and clients appear in header fields and logs.
     if not all(name.isprintable() for name in (peer.common_name or "", *peer.dns, *peer.uris)):
@@ -42,7 +53,7 @@ def describe(certificate: x509.Certificate) -> PeerCertificate:
     """
     Return what the certificate says, whether or not a client may use it.
 
-    Raises ValueError, or the exceptions of cryptography's x509, where it can't be parsed.
+    Raises one of UNREADABLE where it can't be parsed.
     """
     names = _alternative_names(certificate)
     common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)

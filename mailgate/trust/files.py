@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mailgate.trust.certificate import UNREADABLE
 from mailgate.trust.settings import TrustError, TrustSettings
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
@@ -41,7 +42,13 @@ def load_credentials(settings: TrustSettings, now: datetime) -> Credentials:
     client_cas = _certificates(settings.client_ca, "client CA")
     _check_dates(settings.certificate, chain[0], now)
     _check_server_usage(settings.certificate, chain[0])
-    if _public(chain[0].public_key()) != _public(key.public_key()):
+    try:
+        fits = _public(chain[0].public_key()) == _public(key.public_key())
+    except UNREADABLE as error:
+        raise TrustError(
+            f"the server certificate {settings.certificate} is for a kind of key unknown here"
+        ) from error
+    if not fits:
         raise TrustError(
             f"the private key {settings.private_key} doesn't fit the first certificate in {settings.certificate}"
         )
@@ -63,7 +70,7 @@ def _certificates(path: Path, what: str) -> tuple[x509.Certificate, ...]:
     octets = _read(path, what)
     try:
         return tuple(x509.load_pem_x509_certificates(octets))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise TrustError(f"the {what} file {path} holds no certificate in PEM form that can be read") from error
 
 
@@ -100,7 +107,7 @@ def _check_server_usage(path: Path, certificate: x509.Certificate) -> None:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise TrustError(f"the extensions of the server certificate {path} can't be read") from error
     if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
         raise TrustError(
@@ -114,7 +121,7 @@ def _check_authority(path: Path, certificate: x509.Certificate) -> None:
     except x509.ExtensionNotFound:
         # Certificates of version 1 had no way to say that they belong to a CA.
         authority = certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise TrustError(f"the extensions of a certificate in {path} can't be read") from error
     else:
         authority = constraints.ca

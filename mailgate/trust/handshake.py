@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from OpenSSL.crypto import X509
 
-from mailgate.trust.certificate import UnusableCertificateError, describe, peer_certificate
+from mailgate.trust.certificate import UNREADABLE, UnusableCertificateError, describe, peer_certificate
 from mailgate.trust.reasons import of_verification
 
 if TYPE_CHECKING:
@@ -49,7 +49,15 @@ class Handshake:
 
     def judge(self, certificate: X509, error: int, depth: int, *, accepted: bool) -> bool:
         """Return whether the handshake may go on, for each certificate from the CA down to the leaf (depth 0)."""
-        parsed = certificate.to_cryptography()
+        try:
+            parsed = certificate.to_cryptography()
+        except UNREADABLE:
+            # An exception would leave this callback as a traceback, which any stranger could ask for.
+            why = (
+                "its certificate was not accepted: it can't be read" if accepted else of_verification(error, depth)
+            )
+            self.refused = RefusedCertificate(why)
+            return False
         if not accepted:
             self.refused = _refused(parsed, of_verification(error, depth))
             return False
@@ -69,6 +77,6 @@ class Handshake:
 def _refused(certificate: x509.Certificate, reason: str) -> RefusedCertificate:
     try:
         seen = describe(certificate)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UNREADABLE:
         return RefusedCertificate(reason)
     return RefusedCertificate(reason, seen.subject, seen.serial, seen.names)
