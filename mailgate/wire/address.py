@@ -11,7 +11,10 @@ from mailgate.model.address import MAX_DOMAIN_OCTETS, Address, Mailbox
 MAX_NAME = 320
 """Characters of a display name; header lines are finite and so is what a reader can see."""
 
-_MAX_TEXT = 2048
+MAX_TEXT = 2048
+"""Characters of an address with its name; none is as long."""
+
+_FAR_TOO_LONG = "the address is far too long"
 _MAX_LIST = 64 * 1024
 _SIMPLE = re.compile(r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@([A-Za-z0-9.-]+)")
 _ADDR_SPEC = re.compile(r'("(?:[^"\\]|\\.)*"|[^"@\s]*)@(.*)', re.DOTALL)
@@ -34,8 +37,8 @@ def parse_mailbox(text: str) -> Mailbox:
     simple = _SIMPLE.fullmatch(text)
     if simple:
         return Mailbox(Address(simple[1], to_a_label(simple[2])))
-    if len(text) > _MAX_TEXT:
-        raise ValueError("the address is far too long")
+    if len(text) > MAX_TEXT:
+        raise ValueError(_FAR_TOO_LONG)
     stripped = text.strip(" \t")
     if not stripped.endswith(">"):
         return Mailbox(parse_address(stripped))
@@ -49,6 +52,8 @@ def parse_mailbox(text: str) -> Mailbox:
 
 def parse_address(text: str) -> Address:
     """Return the address that the addr-spec `text` (RFC 5321 section 4.1.2) writes; raises ValueError."""
+    if len(text) > MAX_TEXT:
+        raise ValueError(_FAR_TOO_LONG)
     parts = _ADDR_SPEC.fullmatch(text)
     if not parts:
         raise ValueError("an address has the form name@domain")
@@ -83,7 +88,8 @@ def parse_author_list(value: str) -> tuple[Address, ...]:
 
 def parse_name(text: str) -> str:
     """Return a display name in normalization form C; raises ValueError where a header can't hold it."""
-    name = normalize("NFC", text)
+    # Normalizing can take time by the square of the length.
+    name = normalize("NFC", text) if len(text) <= MAX_TEXT else text
     if _CONTROL.search(name):
         raise ValueError("the name holds a control character")
     if len(name) > MAX_NAME:

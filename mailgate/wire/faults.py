@@ -8,6 +8,9 @@ from mailgate.wire.headers import holds_control
 MOST_FAULTS = 100
 """No more are told: whoever has as many is not helped by the rest."""
 
+LONGEST_POINTER = 1000
+"""Characters; a place whose own name is longer is told by what it is in, so that no request is echoed."""
+
 
 def escape_pointer(key: str) -> str:
     """Return an object's key as a reference token of a JSON pointer (RFC 6901 section 3)."""
@@ -30,6 +33,8 @@ class Faults:
 
     def add(self, pointer: str, code: FaultCode, detail: str) -> None:
         """Note a fault."""
+        while len(pointer) > LONGEST_POINTER:
+            pointer = pointer.rpartition("/")[0]
         if len(self._faults) < MOST_FAULTS and not self._follows(pointer):
             self._faults.append(Fault(pointer, code, detail))
 

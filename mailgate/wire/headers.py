@@ -1,6 +1,5 @@
 """What a client may put into the header of its message, and what would break or forge it."""
 
-import binascii
 import re
 from binascii import a2b_base64, a2b_qp
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,11 @@ Finding = tuple[FaultCode, str]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NAME = re.compile(r"[!-9;-~]+")
-_ENCODED_WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+_ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+_ENCODED_WORD_BEGINS = re.compile(r"=\?([^?]*)\?([bq])\?", re.IGNORECASE)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]+")
+_WORD_AND_SPACES = re.compile(r" *[^ ]+")
+# A look-up of any other name would stay in Python's own cache for good.
 _CODECS = frozenset(aliases) | frozenset(aliases.values())
 _RESERVED = frozenset(
     {
@@ -49,6 +52,11 @@ def holds_control(text: str) -> bool:
     return "=?" in text and any(_CONTROL.search(word) for word in _decoded_words(text))
 
 
+def longest_piece(text: str) -> int:
+    """Return the length of the longest word with the spaces before it: a line can't be folded within those."""
+    return max(map(len, _WORD_AND_SPACES.findall(text)), default=0)
+
+
 def check_headers(headers: Mapping[str, str], *, has_subject: bool) -> Iterator[tuple[str, Finding]]:
     """Yield for each header that can't be taken its name and what is wrong with it."""
     seen = {"subject"} if has_subject else set()
@@ -56,17 +64,17 @@ def check_headers(headers: Mapping[str, str], *, has_subject: bool) -> Iterator[
     for position, (name, value) in enumerate(headers.items()):
         octets += len(name) + len(value.encode()) + 4
         lower = name.lower()
-        finding = _check_header(name, value)
         if position >= MAX_HEADERS:
             yield name, (FaultCode.TOO_MANY, f"a message has at most {MAX_HEADERS} headers of its own")
             return
+        if octets > MAX_HEADER_OCTETS:
+            yield name, (FaultCode.TOO_LONG, f"all headers together are longer than {MAX_HEADER_OCTETS} octets")
+            return
+        finding = _check_header(name, value)
         if finding:
             yield name, finding
         elif lower in seen:
             yield name, (FaultCode.INVALID_HEADER, "this header is there twice")
-        elif octets > MAX_HEADER_OCTETS:
-            yield name, (FaultCode.TOO_LONG, f"all headers together are longer than {MAX_HEADER_OCTETS} octets")
-            return
         seen.add(lower)
 
 
@@ -80,24 +88,41 @@ def _check_header(name: str, value: str) -> Finding | None:
         return FaultCode.INVALID_HEADER, "this header is the gateway's, or has a field of its own"
     if holds_control(value):
         return FaultCode.CONTROL_CHARACTER, "a header's value holds no control characters, encoded ones included"
-    if value.isascii() and any(len(word) > MAX_WORD for word in value.split(" ")):
-        return FaultCode.TOO_LONG, f"a word of this header is longer than {MAX_WORD} characters"
+    if value.isascii() and longest_piece(value.strip(" ")) > MAX_WORD:
+        detail = f"a word of this header is longer than {MAX_WORD} characters, with the spaces before it"
+        return FaultCode.TOO_LONG, detail
     return None
 
 
 def _decoded_words(text: str) -> Iterator[str]:
-    for charset, encoding, payload in _ENCODED_WORD.findall(text):
+    """Yield what readers make of each encoded word: strict ones, and those that let it hold a question mark."""
+    for charset, encoding, payload in (*_ENCODED_WORD.findall(text), *_lenient_words(text)):
         octets = payload.encode()
-        try:
-            decoded = a2b_base64(octets + b"===") if encoding in "bB" else a2b_qp(octets, header=True)
-        except binascii.Error:
-            continue
-        # Not every reader knows the charset, and most charsets hold ASCII.
-        yield decoded.decode("utf-8", "replace")
-        # A look-up of an unknown one would stay in Python's own cache for good.
-        codec = normalize_encoding(charset).lower()
-        if codec in _CODECS:
-            try:
-                yield decoded.decode(codec, "replace")
-            except (LookupError, ValueError):
-                continue
+        codec = normalize_encoding(charset.partition("*")[0].strip()).lower()
+        for decoded in _base64(octets) if encoding in "bB" else [a2b_qp(octets, header=True)]:
+            # Not every reader knows the charset, and most charsets hold ASCII.
+            yield decoded.decode("utf-8", "replace")
+            if codec in _CODECS:
+                yield _text(decoded, codec)
+
+
+def _lenient_words(text: str) -> Iterator[tuple[str, str, str]]:
+    # By hand, since a pattern that looks for an end over and over takes time by the square of the length.
+    begin = _ENCODED_WORD_BEGINS.search(text)
+    while begin and (end := text.find("?=", begin.end())) >= 0:
+        yield begin[1], begin[2], text[begin.end() : end]
+        begin = _ENCODED_WORD_BEGINS.search(text, end)
+
+
+def _base64(payload: bytes) -> Iterator[bytes]:
+    for run in [b"".join(_BASE64.findall(payload)), *_BASE64.findall(payload)]:
+        # A last character that stands for less than an octet is what lenient readers pass over.
+        whole = run[:-1] if len(run) % 4 == 1 else run
+        yield a2b_base64(whole + b"===")
+
+
+def _text(octets: bytes, codec: str) -> str:
+    try:
+        return octets.decode(codec, "replace")
+    except (LookupError, ValueError):
+        return ""

@@ -16,6 +16,9 @@ _MESSAGE_ID = re.compile(r"[ -~]{1,998}")
 _DROPPED = frozenset({b"bcc", b"resent-bcc"})
 _FROM = "/headers/From"
 
+MAX_HEADER_OCTETS = 256 * 1024
+"""Of the whole header: as much as the large mail systems take."""
+
 Field = tuple[bytes, bytes]
 """A field's name in lower case, and the whole field with its line end."""
 
@@ -115,6 +118,10 @@ def _canonical(octets: bytes, faults: Faults) -> bytes:
 def _fields(header: bytes, faults: Faults) -> list[Field]:
     """Return the fields of a header, noting what is none."""
     fields: list[Field] = []
+    if len(header) > MAX_HEADER_OCTETS:
+        detail = f"the mail's header is longer than {MAX_HEADER_OCTETS} octets"
+        faults.add("/headers", FaultCode.TOO_LONG, detail)
+        return fields
     at = 0
     while match := _FIELD.match(header, at):
         fields.append((match[1].lower(), match[0]))

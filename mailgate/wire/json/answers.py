@@ -13,6 +13,7 @@ from mailgate.wire.address import display
 
 _CANCELABLE = frozenset({Status.SCHEDULED, Status.QUEUED, Status.DEFERRED})
 _DAY = 86400.0
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 class RecipientAnswer(Struct, frozen=True):
@@ -119,8 +120,12 @@ class WhoamiAnswer(Struct, frozen=True):
 
 
 def rfc3339(seconds: float) -> str:
-    """Return the time in UTC with its Z; whole seconds without a fraction, others with microseconds."""
-    return _rfc3339(datetime.fromtimestamp(seconds, UTC))
+    """
+    Return the time in UTC with its Z; whole seconds without a fraction, others with microseconds.
+
+    What lies beyond the year 9999, which RFC 3339 ends with, is told as its end.
+    """
+    return _rfc3339(datetime.fromtimestamp(min(seconds, _LAST), UTC))
 
 
 def render_receipt(receipt: Receipt) -> bytes:

@@ -84,11 +84,11 @@ def _check_filename(filename: str, pointer: str, faults: Faults) -> None:
 
 
 def _check_content_type(content_type: str, pointer: str, faults: Faults) -> None:
-    if faults.control(content_type, pointer, "a content type"):
-        return
     if len(content_type) > MAX_CONTENT_TYPE:
         detail = f"a content type has at most {MAX_CONTENT_TYPE} characters"
         faults.add(pointer, FaultCode.TOO_LONG, detail)
+    elif faults.control(content_type, pointer, "a content type"):
+        return
     elif not _CONTENT_TYPE.fullmatch(content_type):
         detail = "a content type has the form type/subtype, with parameters as ; name=value"
         faults.add(pointer, FaultCode.INVALID_HEADER, detail)
@@ -97,11 +97,11 @@ def _check_content_type(content_type: str, pointer: str, faults: Faults) -> None
 
 
 def _check_content_id(content_id: str, pointer: str, faults: Faults) -> None:
-    if faults.control(content_id, pointer, "a content id"):
-        return
     if len(content_id) > MAX_CONTENT_ID:
         detail = f"a content id has at most {MAX_CONTENT_ID} characters"
         faults.add(pointer, FaultCode.TOO_LONG, detail)
+    elif faults.control(content_id, pointer, "a content id"):
+        return
     elif not _CONTENT_ID.fullmatch(content_id):
         detail = "a content id is printable ASCII without spaces or angle brackets"
         faults.add(pointer, FaultCode.INVALID_HEADER, detail)

@@ -6,7 +6,7 @@ from datetime import datetime
 from mailgate.model.address import Address, Mailbox
 from mailgate.model.refusal import FaultCode
 from mailgate.model.submission import Envelope, Recipient
-from mailgate.wire.address import parse_address, parse_mailbox, parse_name
+from mailgate.wire.address import MAX_TEXT, parse_address, parse_mailbox, parse_name
 from mailgate.wire.faults import Faults, escape_pointer
 from mailgate.wire.headers import check_headers
 from mailgate.wire.json.attachments import check_attachments
@@ -79,10 +79,12 @@ def _once(named: Iterable[tuple[str, Address]]) -> tuple[Recipient, ...]:
 
 
 def _check_subject(subject: str | None, faults: Faults) -> None:
-    if subject is None or faults.control(subject, "/subject", "the subject"):
+    if subject is None:
         return
     if len(subject) > MAX_SUBJECT:
         faults.add("/subject", FaultCode.TOO_LONG, f"the subject has at most {MAX_SUBJECT} characters")
+    else:
+        faults.control(subject, "/subject", "the subject")
 
 
 def _check_bodies(text: str | None, html: str | None, faults: Faults) -> None:
@@ -146,7 +148,7 @@ class _Checker:
     def mailbox(self, form: MailboxForm, pointer: str) -> Mailbox | None:
         """Return one mailbox, or None where it is faulty."""
         if isinstance(form, str):
-            if self._faults.control(form, pointer, "an address"):
+            if self._control(form, pointer, "an address"):
                 return None
             try:
                 return parse_mailbox(form)
@@ -159,7 +161,7 @@ class _Checker:
 
     def address(self, text: str, pointer: str) -> Address | None:
         """Return an address without a name, or None where it is faulty."""
-        if self._faults.control(text, pointer, "an address"):
+        if self._control(text, pointer, "an address"):
             return None
         try:
             return parse_address(text)
@@ -190,13 +192,17 @@ class _Checker:
         return [(place, mailbox) for place, mailbox in named if mailbox is not None]
 
     def _name(self, text: str, pointer: str) -> str | None:
-        if self._faults.control(text, pointer, "a name"):
+        if self._control(text, pointer, "a name"):
             return None
         try:
             return parse_name(text)
         except ValueError as error:
             self._faults.add(pointer, FaultCode.TOO_LONG, str(error))
             return None
+
+    def _control(self, text: str, pointer: str, what: str) -> bool:
+        # What is too long is refused for that, and is not worth the time of a closer look.
+        return len(text) <= MAX_TEXT and self._faults.control(text, pointer, what)
 
     def _too_many_recipients(self, pointer: str) -> None:
         detail = f"a message has at most {self._max_recipients} recipients"

@@ -3,11 +3,12 @@
 import json
 import re
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.model.refusal import FaultCode, Refusal, RefusalCode
 from mailgate.model.submission import Submission
 from mailgate.wire.faults import Faults
 from mailgate.wire.json.check import check
@@ -17,6 +18,10 @@ from mailgate.wire.mime.compose import compose
 
 _DECODER = msgspec.json.Decoder(MessageRequest)
 _PERHAPS_MEMBER = re.compile(rb'"\s*:')
+_STRING_OR_COMMA = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|,', re.DOTALL)
+
+MOST_VALUES = 20_000
+"""Of a whole body, far above the limits of its parts; a value of two octets can take eighty in memory."""
 
 
 class _DuplicateMemberError(ValueError):
@@ -33,6 +38,9 @@ def decode_message(
     member names (RFC 8259 section 4) as `invalid_json`, and any other fault as `validation_failed`.
     """
     faults = Faults()
+    if _has_too_many_values(body):
+        faults.add("", FaultCode.TOO_MANY, f"the body has more than {MOST_VALUES} values")
+        return faults.refusal()
     try:
         try:
             request = _DECODER.decode(body)
@@ -66,6 +74,13 @@ def decode_message(
 
 def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    # Nearly every body has fewer commas, those of its text included. A member has two strings and a comma at most.
+    if body.count(b",") <= MOST_VALUES:
+        return False
+    return next(islice(_STRING_OR_COMMA.finditer(body), 3 * MOST_VALUES, None), None) is not None
 
 
 def _refuse_duplicates(body: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from mailgate.model.address import Mailbox
+from mailgate.wire.headers import longest_piece
 
 LINE = 76
 """Where a field is folded; RFC 2047 section 2 allows no more in a line with an encoded word."""
@@ -34,7 +35,7 @@ def verbatim(name: str, value: str) -> str:
     """
     Return a field that carries `value` as it is, folded at its spaces, so that structured values stay valid.
 
-    Only a value beyond ASCII goes as encoded words. No word may be over 900 characters.
+    Only a value beyond ASCII goes as encoded words. No word with the spaces before it may be over 900 characters.
     """
     if value.isascii():
         return fold(name, _words(value.strip(" ")))
@@ -115,7 +116,7 @@ def _is_plain(text: str) -> bool:
         _PLAIN.fullmatch(text) is not None
         and "=?" not in text
         and text == text.strip(" ")
-        and (len(text) <= _LONGEST_PLAIN_WORD or max(map(len, text.split(" "))) <= _LONGEST_PLAIN_WORD)
+        and (len(text) <= _LONGEST_PLAIN_WORD or longest_piece(text) <= _LONGEST_PLAIN_WORD)
     )
 
 
