@@ -60,13 +60,18 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     https = make_https_door(intake, trust, settings.limits, reactor, journal)
     return Stages(
         [
-            _journaled(settings.path, journal, trust),
+            Part(_nothing, lambda: _end(journal, trust)),
             Part(lambda: _open(queue), queue.close),
             Part(dispatcher.start, dispatcher.stop),
-            Part(lambda: None, lambda: _close(intake, https)),
+            Part(_nothing, lambda: _close(intake, https)),
             Ports(reactor, "https", settings.https.listen, https.factory),
+            Part(lambda: _begin(journal, settings.path), lambda: succeed(None)),
         ]
     )
+
+
+def _nothing() -> None:
+    """Start what needs no starting."""
 
 
 def _open(queue: SqlQueue) -> None:
@@ -81,13 +86,11 @@ def _close(intake: Intake, https: HttpsDoor) -> Deferred[None]:
     return https.stop()
 
 
-def _journaled(path: Path, journal: Journal, trust: ServerTrust) -> Part:
-    def started() -> None:
-        journal.record("gateway.started", version=mailgate.__version__, settings=str(path))
+def _begin(journal: Journal, path: Path) -> None:
+    journal.record("gateway.started", version=mailgate.__version__, settings=str(path))
 
-    def stopped() -> Deferred[None]:
-        trust.close()
-        journal.record("gateway.stopped")
-        return succeed(None)
 
-    return Part(started, stopped)
+def _end(journal: Journal, trust: ServerTrust) -> Deferred[None]:
+    trust.close()
+    journal.record("gateway.stopped")
+    return succeed(None)

@@ -70,9 +70,9 @@ def _tell_start_errors(kind: type[BaseException], error: BaseException, trace: T
     Show a StartError as its sentence alone.
 
     twistd lets it pass through, tidies up its PID file, and exits with 1; only the traceback is not for
-    the operator.
+    the operator. By then `sys.stderr` leads into the log.
     """
-    if isinstance(error, StartError):
-        sys.stderr.write(f"mailgate: {error}\n")
+    if isinstance(error, StartError) and sys.__stderr__ is not None:
+        sys.__stderr__.write(f"mailgate: {error}\n")
     else:
         sys.__excepthook__(kind, error, trace)

@@ -51,7 +51,8 @@ def _certificate(text: str) -> str:
         case "CN" | "URI" if value:
             return f"{kind.upper()}:{value}"
         case "DNS" if value:
-            return f"DNS:{to_a_label(value)}"
+            # Certificates carry names that are no host names, like those with an underscore.
+            return f"DNS:{value.lower() if value.isascii() else to_a_label(value)}"
         case "SHA256" | "SPKI":
             return f"{kind.upper()}:{_digest(value)}"
     raise ValueError(f'"{text}" does not start with {_KINDS}')

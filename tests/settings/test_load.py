@@ -130,7 +130,7 @@ def test_every_documented_key_is_read(load, tmp_path):
         [clients."*"]
         senders = ["noreply@example.com"]
         [clients.cam]
-        certificates = ["DNS:Cam.X.kr", "SHA256:AA:{}", "SPKI:{}", "URI:spiffe://x/Cam"]
+        certificates = ["DNS:Cam_7.X.kr", "DNS:카메라.한국", "SHA256:AA:{}", "SPKI:{}", "URI:spiffe://x/Cam"]
         senders = ["*@한국.kr"]
         recipients = ["ops@x.kr"]
         doors = ["https", "lines"]
@@ -148,7 +148,8 @@ def test_every_documented_key_is_read(load, tmp_path):
     everyone, cam = settings.clients
     assert (everyone.label, everyone.certificates) == ("*", ())
     assert cam.certificates == (
-        "DNS:cam.x.kr",
+        "DNS:cam_7.x.kr",
+        "DNS:xn--oi2by7cuz0a.xn--3e0b707e",
         "SHA256:aa" + "bb" * 31,
         "SPKI:" + "ab" * 32,
         "URI:spiffe://x/Cam",
