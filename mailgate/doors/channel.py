@@ -29,6 +29,9 @@ DRAIN_OCTETS = 256 * 1024
 
 A reset at once would take the answer with it."""
 
+_GOODBYE_SECONDS = 1.0
+"""How long a connection that nothing is owed to may take to close: many clients only notice when they next ask."""
+
 _OCTETS_PER_SECOND = 64 * 1024
 _MAX_LENGTH_DIGITS = 15
 
@@ -165,7 +168,7 @@ class GatewayChannel(http.HTTPChannel):
     def drain(self) -> None:
         """Close as soon as nothing is under way."""
         if self._phase in {Phase.HANDSHAKE, Phase.IDLE}:
-            self._enter(Phase.CLOSING, DRAIN_SECONDS)
+            self._enter(Phase.CLOSING, _GOODBYE_SECONDS)
             self.loseConnection()
 
     def expire(self) -> None:
