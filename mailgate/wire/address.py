@@ -21,7 +21,8 @@ _ADDR_SPEC = re.compile(r'("(?:[^"\\]|\\.)*"|[^"@\s]*)@(.*)', re.DOTALL)
 _DOT_ATOM = re.compile(r"[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+(?:\.[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+)*")
 _NAMED = re.compile(r'("(?:[^"\\]|\\.)*"[ \t]*|[^"<>]*)<((?:"(?:[^"\\]|\\.)*"|[^"<>])*)>', re.DOTALL)
 _LIST_PART = re.compile(r'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)|[^"(),]+|,', re.DOTALL)
-_ANGLE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^"<>:;])*<((?:"(?:[^"\\]|\\.)*"|[^"<>])*)>', re.DOTALL)
+_ANGLE = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^"<>:;])*)<((?:"(?:[^"\\]|\\.)*"|[^"<>])*)>', re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -103,7 +104,9 @@ def _author(text: str) -> Address:
     angle = _ANGLE.fullmatch(text)
     if not angle:
         raise ValueError("a mailbox has the form name@domain or Name <name@domain>; groups are not taken")
-    return parse_address(angle[1])
+    if "@" in _QUOTED.sub("", angle[1]) and angle[1].strip() != angle[2]:
+        raise ValueError("a name that holds an @ needs quotes around it, or some readers take it for the address")
+    return parse_address(angle[2])
 
 
 def _unquoted_name(text: str) -> str:

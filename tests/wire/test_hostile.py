@@ -8,10 +8,12 @@ from time import process_time
 
 import pytest
 
+from mailgate.model.address import Address
 from mailgate.model.outcome import Status
 from mailgate.model.receipt import Receipt
 from mailgate.model.refusal import Refusal
 from mailgate.model.submission import Submission
+from mailgate.wire.address import parse_author_list
 from mailgate.wire.faults import LONGEST_POINTER
 from mailgate.wire.headers import holds_control
 from mailgate.wire.json import decode_message, decode_rfc822, render_receipt
@@ -58,6 +60,28 @@ def test_no_reader_of_an_encoded_word_finds_a_line_end_in_it(word):
 @pytest.mark.parametrize("word", ["=?utf-8?q?a?b=20c?=", "=?hex?q?zz?=", "=?utf-8?q?never ended", "=?utf-8?b??="])
 def test_what_decodes_to_plain_text_passes(word):
     assert not holds_control(word)
+
+
+@pytest.mark.parametrize(
+    "value", ["boss@x.kr <dev@x.kr>", "boss@x.kr (it's me) <dev@x.kr>", 'me "and" boss@x.kr\t<dev@x.kr>']
+)
+def test_a_name_that_readers_take_for_the_address_is_refused(value):
+    with pytest.raises(ValueError, match="quotes"):
+        parse_author_list(value)
+
+
+@pytest.mark.parametrize("value", ["dev@x.kr <dev@x.kr>", '"boss@x.kr" <dev@x.kr>', "(boss@x.kr) <dev@x.kr>"])
+def test_a_name_that_no_reader_takes_for_another_address_passes(value):
+    assert parse_author_list(value) == (Address("dev", "x.kr"),)
+
+
+def test_a_file_name_is_not_decoded_by_its_reader():
+    name = "=?utf-8?q?=41?= .exe"
+    submission = decode(given(attachments=[{"filename": name, "content": "aGk="}]))
+    assert isinstance(submission, Submission)
+    (part,) = message_from_bytes(submission.content, policy=SMTP).iter_attachments()
+    assert part.get_filename() == name
+    assert b"=?" not in submission.content
 
 
 @pytest.mark.parametrize("subject", ["a" + " " * 1900 + "b", "a" * 50 + " " * 990 + "b c"])

@@ -20,7 +20,7 @@ _NEEDS_ESCAPE = re.compile(r'(["\\])')
 _FIELD = re.compile(rb"([^:\r\n]+):[ \t]*+([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)\r\n")
 _FOLD = re.compile(r"\r\n(?=[ \t])")
 _ATTRIBUTE_CHARACTERS = "!#$&+-.^_`{|}~"
-_UNFIT_FOR_FALLBACK = re.compile(r'[^\x20-\x7e]+|["\\]')
+_UNFIT_FOR_FALLBACK = re.compile(r'[^\x20-\x7e]+|["\\]|=(?=\?)')
 _PARAMETER_PIECE = 48
 
 
@@ -89,9 +89,10 @@ def parameter(name: str, value: str) -> list[str]:
     """
     Return the parameters that give `name` this value in a Content-Disposition.
 
-    Beyond ASCII that is RFC 2231's form, continued where it is long, and a plain fallback for old readers.
+    Beyond plain ASCII that is RFC 2231's form, continued where it is long, and a plain fallback for old readers.
     """
-    if _PLAIN.fullmatch(value) and len(value) <= LINE:
+    # Some readers decode encoded words even here, where RFC 2047 section 5 has none.
+    if _PLAIN.fullmatch(value) and len(value) <= LINE and "=?" not in value:
         return [f'{name}="{_escape(value)}"']
     fallback = f'{name}="{_UNFIT_FOR_FALLBACK.sub("_", value)[-LINE:]}"'
     pieces = list(_parameter_pieces(value))
