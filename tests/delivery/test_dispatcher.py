@@ -447,6 +447,26 @@ def test_a_message_over_a_stale_connection_goes_over_another_at_once(world):
     assert world.server.connects == 2
 
 
+def test_a_probe_over_a_stale_connection_does_not_close_the_upstream_for_good(world):
+    world.server.automatic = None
+    for message in [world.queue.store(world.message(), lease=True) for _ in range(2)]:
+        world.dispatcher.deliver(message)
+    good, bad = world.server.sending
+    good.answer(QUEUED)
+    bad.answer(LATER, trouble="the connection broke")
+    bad.close()
+    probe = world.queue.store(world.message())
+    world.pass_time(6)
+    assert world.server.sending == [good]
+    world.server.sending.clear()
+    good.idle = False
+    good.result.callback(Attempt(stale=True))
+    (fresh,) = world.server.sending
+    fresh.answer(QUEUED)
+    assert statuses(world, probe) == [[Status.ACCEPTED]]
+    assert world.route.open
+
+
 def test_an_unknown_outcome_is_recorded(world):
     world.server.automatic = None
     message = world.queue.store(world.message(), lease=True)

@@ -87,6 +87,17 @@ def test_too_many_recipients_are_left_for_another_transaction(converse, claim_of
     assert [outcome.status for outcome in attempts[0].outcomes] == [Status.ACCEPTED, status]
 
 
+def test_too_many_recipients_can_not_be_meant_where_none_was_taken(converse, claim_of):
+    talk = converse().start()
+    attempts = talk.send(claim_of("a@x.kr", "b@x.kr"))
+    talk.server(b"250 ok")
+    talk.server(b"552 the mailbox is full")
+    talk.server(b"250 ok")
+    talk.server(b"354 go")
+    talk.server(b"250 queued")
+    assert [outcome.status for outcome in attempts[0].outcomes] == [Status.FAILED, Status.ACCEPTED]
+
+
 @pytest.mark.parametrize(
     "replies",
     [
