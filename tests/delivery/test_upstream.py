@@ -1,5 +1,6 @@
 """Connections to real servers on the loopback interface, with real TLS."""
 
+import gc
 import socket
 import ssl
 import time
@@ -258,6 +259,8 @@ class RealServerTests(TestCase):
             enable_SMTPUTF8=True,
         )
         controller.start()
+        # Whatever it left open must be collected here, and not in the middle of some later test.
+        self.addCleanup(gc.collect)
         self.addCleanup(controller.stop)
         return number
 
