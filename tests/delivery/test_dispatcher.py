@@ -380,6 +380,21 @@ def test_an_upstream_that_is_down_costs_no_attempt_and_the_backlog_drains_by_its
     assert world.journal.named("upstream.up") == [{"upstream": "smtp0.internal:25"}]
 
 
+def test_new_mail_goes_out_although_the_clock_was_set_back_during_an_outage(world):
+    world.server.down = "connection refused"
+    old = world.queue.store(world.message())
+    world.dispatcher.wake()
+    world.clock.advance(0)
+    world.server.down = ""
+    world.clock.rightNow -= 3600
+    new = world.queue.store(world.message())
+    world.dispatcher.wake()
+    assert statuses(world, new) == [[Status.ACCEPTED]]
+    world.clock.rightNow += 3600
+    world.pass_time(6)
+    assert statuses(world, old) == [[Status.ACCEPTED]]
+
+
 def test_one_message_goes_first_after_the_back_off(world):
     world.server.down = "connection refused"
     for _ in range(50):

@@ -35,6 +35,16 @@ def test_jitter_takes_up_to_a_quarter(clock):
     assert health.admits_at == 0.75
 
 
+def test_a_clock_that_is_set_back_does_not_leave_it_alone_for_as_long(clock, health):
+    clock.advance(7200)
+    health.failed()
+    clock.rightNow -= 3600
+    assert health.admits_at <= clock.seconds()
+    health.admit()
+    assert health.failed()
+    assert health.admits_at - clock.seconds() == 2
+
+
 def test_what_fails_together_counts_once(clock, health):
     assert health.failed()
     assert not health.failed()
