@@ -81,7 +81,7 @@ class Dispatcher:
         self._running = True
         renewal, purge = self._loops
         renewal.start(LEASE_SECONDS / 3, now=False)
-        purge.start(PURGE, now=False)
+        purge.start(PURGE)
         self._claimer.start()
 
     def stop(self) -> Deferred[None]:

@@ -649,9 +649,10 @@ def test_a_fault_of_ours_neither_loses_nor_holds_a_message(world, monkeypatch):
     assert statuses(world, message) == [[Status.ACCEPTED]]
 
 
-def test_finished_messages_are_purged_hourly(world):
+def test_finished_messages_are_purged_at_the_start_and_hourly(world):
+    assert world.queue.calls.count("purge") == 1
     world.pass_time(7300, step=10)
-    assert world.queue.calls.count("purge") == 2
+    assert world.queue.calls.count("purge") == 3
 
 
 def test_a_stop_lets_transactions_end_and_gives_back_the_rest(make_world):
