@@ -77,4 +77,9 @@ def standard_output_observer() -> JournalObserver:
 def _line(event: str, fields: dict[str, object]) -> str:
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     told = {name: value for name, value in fields.items() if value is not None}
-    return _encoder.encode({"time": time, "event": event, **told}).decode() + "\n"
+    try:
+        return _encoder.encode({"time": time, "event": event, **told}).decode() + "\n"
+    except UnicodeEncodeError:
+        # Python reads file names that are not UTF-8 as lone surrogates, which JSON can't carry.
+        told = {name: str(value).encode(errors="backslashreplace").decode() for name, value in told.items()}
+        return _encoder.encode({"time": time, "event": event, **told}).decode() + "\n"

@@ -2,13 +2,14 @@
 
 import io
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from twisted.logger import Logger, LogLevel, LogPublisher
 
 from mailgate.model.outcome import Status
-from mailgate.ops.journal import JournalObserver, StreamJournal, standard_output_journal
+from mailgate.ops.journal import JournalObserver, LogJournal, StreamJournal, standard_output_journal
 
 
 @pytest.fixture
@@ -37,6 +38,12 @@ def test_a_line_break_in_a_field_does_not_begin_a_line(stream):
 def test_a_value_that_json_does_not_know_is_written_as_text(stream):
     StreamJournal(stream).record("x", status=Status.DEFERRED, where=object)
     assert lines(stream)[0]["status"] == "deferred"
+
+
+def test_a_file_name_that_is_not_utf_8_costs_neither_the_line_nor_the_gateway(stream):
+    StreamJournal(stream).record("gateway.started", settings=os.fsdecode(b"/srv/\xb8\xde.toml"))
+    assert lines(stream)[0]["settings"] == r"/srv/\udcb8\udcde.toml"
+    LogJournal().record("gateway.started", settings=os.fsdecode(b"/srv/\xb8\xde.toml"))
 
 
 def test_a_stream_that_has_gone_away_does_not_stop_the_gateway():
