@@ -146,6 +146,15 @@ class GatewayChannel(http.HTTPChannel):
             self._enter(Phase.ANSWERING, inf)
             super().allContentReceived()
 
+    def pauseProducing(self) -> None:
+        """
+        Read no more while the peer doesn't read what was written.
+
+        Twisted would go on reading where an answer that was written at once has filled the buffer.
+        """
+        super().pauseProducing()
+        self.transport.pauseProducing()
+
     def requestDone(self, request: GatewayRequest) -> None:
         """Go on to the next request, or close."""
         if self.persistent:
