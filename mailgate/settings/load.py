@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -167,13 +168,21 @@ def _upstream(base: Path, number: int, table: UpstreamTable) -> UpstreamSettings
         credentials = Credentials(table.username, _password(place, base / table.password_file))
     default_port = _SUBMISSIONS_PORT if table.tls == "implicit" else _SMTP_PORT
     return UpstreamSettings(
-        host=table.host,
+        host=read(f"{place}: host", _host, table.host),
         port=_or(table.port, default_port),
         tls=table.tls,
         ca=None if table.ca is None else base / table.ca,
         credentials=credentials,
         connections=table.connections,
     )
+
+
+def _host(text: str) -> str:
+    """Return an IP address, or a name as SNI has it (RFC 6066 section 3), which its certificate must carry."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return to_a_label(text.removesuffix("."))
 
 
 def _password(place: str, file: Path) -> str:

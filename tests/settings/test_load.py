@@ -77,6 +77,20 @@ def test_relative_paths_are_relative_to_the_file(load, tmp_path):
     assert settings.queue.url == f"sqlite:///{tmp_path}/var/mailgate.db"
 
 
+@pytest.mark.parametrize(
+    ("written", "host"),
+    [
+        ("smtp.internal.", "smtp.internal"),
+        ("메일.한국", "xn--h32bq4v.xn--3e0b707e"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("::1", "::1"),
+    ],
+)
+def test_an_upstream_is_named_as_its_certificate_names_it(load, written, host):
+    (upstream,) = load(WHOLE.replace("smtp.internal", written)).delivery.upstreams
+    assert upstream.host == host
+
+
 def test_an_absolute_queue_path_stays(load):
     assert load(WHOLE.replace("///var", "////srv")).queue.url == "sqlite:////srv/mailgate.db"
 
@@ -179,6 +193,7 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         (("certs/ca.crt", r"certs/\u0000"), r"tls\.client_ca"),
         (("var/mailgate.db", r"var/\u0000"), r"queue\.url"),
         (('"smtp.internal"', '"smtp.internal"\nca = "\\u0000"'), r"upstream\[0\]\.ca"),
+        (('"smtp.internal"', '"smtp internal"'), r"upstream.* host: 'smtp internal' is not a domain name"),
         (('"smtp.internal"', '"smtp.internal"\nport = 70000'), r"upstream\[0\]\.port"),
         (('"smtp.internal"', '"smtp.internal"\ntls = "yes"'), r"upstream\[0\]\.tls"),
         (('"smtp.internal"', '"smtp.internal"\nusername = "u"'), "both username and password_file"),
