@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import datetimeToString
 
+from mailgate.doors.bodies import Bodies
 from mailgate.doors.settings import LimitSettings, body_limit
 from mailgate.intake import Intake
 from mailgate.model.identity import ClientIdentity, PeerCertificate
@@ -12,9 +13,6 @@ from mailgate.model.journal import Journal
 from mailgate.model.refusal import Refusal, RefusalCode
 
 DOOR = "https"
-
-BODIES_IN_FLIGHT = 256 * 1024 * 1024
-"""Octets of request bodies that may be in memory at a time, or four of the largest if those are more."""
 
 EXPIRY_NOTICE = timedelta(days=30)
 """A certificate that ends within this time is told so on every answer."""
@@ -26,7 +24,7 @@ class Desk:
 
     Attributes:
         draining: whether the door is closing, and takes nothing new.
-        bodies: octets of request bodies that are in memory now.
+        bodies: what request bodies hold in memory.
 
     """
 
@@ -34,10 +32,9 @@ class Desk:
         self.limits = limits
         self.clock = clock
         self.draining = False
+        self.bodies = Bodies(limits.max_body)
         self._intake = intake
         self._journal = journal
-        self.bodies = 0
-        self._max_bodies = max(BODIES_IN_FLIGHT, 4 * limits.max_body)
         self._date = (0, b"")
 
     def identify(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
@@ -49,16 +46,6 @@ class Desk:
     def body_limit(self, identity: ClientIdentity) -> int:
         """Return the octets a body of this client may have."""
         return min(self.limits.max_body, body_limit(self._intake.max_message(identity)))
-
-    def refuse_body(self, octets: int) -> Refusal | None:
-        """Return why a body of so many octets (0 if unknown) has no room in memory now, or None."""
-        if self.bodies + octets <= self._max_bodies:
-            return None
-        return Refusal(RefusalCode.QUEUE_FULL, "too much mail is arriving at this moment", retry_after=5)
-
-    def hold(self, octets: int) -> None:
-        """Count octets of a body that came in, or that were let go of where the number is negative."""
-        self.bodies += octets
 
     def expiry_notice(self, peer: PeerCertificate) -> bytes | None:
         """Return the end of the certificate as an HTTP date if it is near, else None."""

@@ -65,6 +65,7 @@ class GatewayRequest(http.Request):
         self._refusal: Refusal | None = None
         self._limit = 0
         self._received = 0
+        self._client = ""
 
     @property
     def body(self) -> bytes:
@@ -102,11 +103,11 @@ class GatewayRequest(http.Request):
         if self.finished:
             return
         self._received += len(data)
-        self._desk.hold(len(data))
+        self._desk.bodies.hold(self._client, len(data))
         if self._received > self._limit:
             self._connection.refuse(_too_large(self._limit, self._received))
             return
-        no_room = self._desk.refuse_body(0)
+        no_room = self._desk.bodies.refuse(self._client, 0)
         if no_room is not None:
             self._connection.refuse(no_room)
             return
@@ -168,7 +169,7 @@ class GatewayRequest(http.Request):
         super().connectionLost(reason)
 
     def _let_go(self) -> None:
-        self._desk.hold(-self._received)
+        self._desk.bodies.hold(self._client, -self._received)
         self._received = 0
 
     def _malformed(self) -> Refusal | None:
@@ -211,10 +212,11 @@ class GatewayRequest(http.Request):
             return identity
         if self._desk.draining:
             return Refusal(RefusalCode.DRAINING, "the gateway is shutting down", retry_after=10)
+        self._client = identity.client
         self._limit = self._desk.body_limit(identity)
         if length is not None and length > self._limit:
             return _too_large(self._limit, length)
-        return self._desk.refuse_body(length or 0) if length != 0 else None
+        return self._desk.bodies.refuse(self._client, length or 0) if length != 0 else None
 
     def _common(self) -> bytes:
         notice = None if self._peer is None else self._desk.expiry_notice(self._peer)

@@ -164,7 +164,7 @@ class MemoryTests(Base):
     def test_no_room(self):
         self.house = self.open_house(max_message=60 * 1024 * 1024)
         largest = self.house.limits.max_body
-        self.house.door.desk.hold(4 * largest - 100)
+        self.house.door.desk.bodies.hold("others", 4 * largest - 100)
         response = self.begin(self.house.connect(), 101).response()
         self.assert_problem(response, 503, "queue_full")
         self.assertGreaterEqual(int(response.headers["Retry-After"]), 1)
@@ -172,23 +172,23 @@ class MemoryTests(Base):
         self.assertEqual(self.begin(client, 100).response().status, 415)
 
     def test_room_that_is_taken_meanwhile(self):
-        desk = self.house.door.desk
+        bodies = self.house.door.desk.bodies
         self.client.send(self.raw("POST", "/v1/messages", transfer_encoding="chunked") + b"1\r\na\r\n")
         self.assertEqual(self.client.received, b"")
-        desk.hold(256 * 1024 * 1024)
+        bodies.hold("others", 256 * 1024 * 1024)
         # What follows in the same octets is neither taken nor answered again.
         self.client.send(b"1\r\nb\r\n" * 3 + b"nonsense\r\n")
         self.assert_problem(self.client.response(), 503, "queue_full")
         self.assertEqual(self.client.received, b"")
-        self.assertEqual(desk.bodies, 256 * 1024 * 1024)
+        self.assertEqual(bodies.held, 256 * 1024 * 1024)
 
     def test_room_is_given_back(self):
-        desk = self.house.door.desk
+        bodies = self.house.door.desk.bodies
         self.assertEqual(self.client.request("POST", "/v1/messages", b" " * 1000).status, 415)
         self.client.send(self.raw("POST", "/v1/messages", content_length="1000") + b" " * 500)
-        self.assertEqual(desk.bodies, 500)
+        self.assertEqual(bodies.held, 500)
         self.client.leave()
-        self.assertEqual(desk.bodies, 0)
+        self.assertEqual(bodies.held, 0)
 
 
 class DefectTests(Base):
