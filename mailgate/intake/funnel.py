@@ -2,11 +2,11 @@
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from mailgate.intake.rates import Rates
 from mailgate.intake.values import Admission, Handover, Limits, Origin, Standing
 from mailgate.intake.waiting import Attempts
+from mailgate.model.defect import describe_defect
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.ids import is_id, new_id
 from mailgate.model.journal import Journal
@@ -158,7 +158,7 @@ class Intake:
         ended = self._attempts.wait(message, seconds)
         record = await self.find(identity, message)
         if isinstance(record, Refusal) or record.attempts or record.status.final:
-            self._attempts.ended(message)
+            ended.cancel()
             return record
         await ended
         return await self.find(identity, message)
@@ -256,7 +256,7 @@ class Intake:
 
     def _storage_trouble(self, error: Exception) -> Refusal:
         # A defect is told like a broken disk: the client's next try may still succeed, and must be answered.
-        reason = str(error) if isinstance(error, QueueError) else Failure(error).getTraceback()
+        reason = str(error) if isinstance(error, QueueError) else describe_defect(error)
         self._journal.record("queue.error", reason=reason)
         return Refusal(
             RefusalCode.STORAGE_UNAVAILABLE, "the queue can't be used right now", retry_after=_STORAGE_RETRY
@@ -272,6 +272,7 @@ class Intake:
             request=origin.request_id,
             sender=message.sender,
             recipients=len(message.recipients),
+            message_id=message.message_id,
             size=len(message.content),
             scheduled=receipt.status is Status.SCHEDULED or None,
         )

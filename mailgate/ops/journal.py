@@ -10,6 +10,8 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailgate.model.defect import describe_defect
+
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -51,15 +53,21 @@ class JournalObserver:
         self._journal = journal
 
     def __call__(self, event: LogEvent) -> None:
-        """Write a log event as ``log.<level>``, with its failure's traceback where it has one."""
+        """Write a log event as ``log.<level>``, with the type and place of its failure where it has one."""
         level = event.get("log_level", LogLevel.info)
         failure = event.get("log_failure")
         self._journal.record(
             f"log.{level.name}",
             source=event.get("log_namespace"),
             text=formatEvent(event),
-            traceback=failure.getTraceback() if isinstance(failure, Failure) else None,
+            defect=_described(failure) if isinstance(failure, Failure) else None,
         )
+
+
+def _described(failure: Failure) -> str:
+    if failure.value is None:
+        return "unknown"
+    return describe_defect(failure.value, failure.getTracebackObject())
 
 
 def standard_output_journal() -> StreamJournal:

@@ -74,4 +74,5 @@ def test_what_twisted_logs_has_the_same_form(stream):
     first, second = lines(stream)
     assert (first["event"], first["source"], first["text"]) == ("log.error", "twisted.web", "this is odd")
     assert second["event"] == "log.critical"
-    assert "ValueError: broken" in second["traceback"]
+    assert second["defect"].startswith("ValueError at tests/ops/test_journal.py:")
+    assert "broken" not in stream.getvalue()
