@@ -119,7 +119,7 @@ class _Demo:
             self._stage.write_settings(port, smtp_port)
             gateway = running.enter_context(self._stage.start_gateway())
             try:
-                gateway.wait_until(functools.partial(self._answers, port), "took connections")
+                gateway.wait_until(functools.partial(self._started, gateway), "took connections")
             except ProgramError:
                 taken_by_another = not gateway.running and answers(port)
                 if attempt == STARTS - 1 or not taken_by_another:
@@ -129,9 +129,10 @@ class _Demo:
                     return gateway, port
         raise DemoError("each port that was free was taken by another program a moment later")
 
-    def _answers(self, port: int) -> bool:
+    def _started(self, gateway: Program) -> bool:
+        """Tell whether this very gateway serves: something that answers at the port may be another's."""
         self._unless_stopped()
-        return answers(port)
+        return '"gateway.started"' in gateway.printed
 
     def _wait_for(self, message_id: str, gateway: Program) -> Delivered:
         found: list[Delivered] = []
