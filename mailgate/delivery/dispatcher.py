@@ -184,11 +184,11 @@ class Dispatcher:
         self._done(claim.id)
 
     def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...], now: float) -> None:
-        self._record(claim, outcomes)
         due_at = None
         if any(outcome.status is Status.DEFERRED for outcome in outcomes):
             wait = self._schedule.wait(claim.attempts + 1, self._random())
             due_at = max(now, min(now + wait, claim.expires_at))
+        self._record(claim, outcomes, due_at)
         # The outcome stays in memory until it's on disk; the content need not.
         self._octets -= self._work[claim.id]
         self._work[claim.id] = 0
@@ -200,8 +200,9 @@ class Dispatcher:
         if held and self.on_settled is not None:
             self.on_settled(message, outcomes)
 
-    def _record(self, claim: Claim, outcomes: tuple[Outcome, ...]) -> None:
+    def _record(self, claim: Claim, outcomes: tuple[Outcome, ...], due_at: float | None) -> None:
         addresses = {recipient.position: recipient.address for recipient in claim.recipients}
+        now = self._clock.seconds()
         for outcome in outcomes:
             reply = outcome.reply or Reply(0, "", "")
             self._journal.record(
@@ -213,6 +214,10 @@ class Dispatcher:
                 enhanced=reply.enhanced or None,
                 text=reply.text or None,
                 host=reply.host or None,
+                attempt=claim.attempts + 1,
+                next_attempt_in=None
+                if due_at is None or outcome.status is not Status.DEFERRED
+                else round(due_at - now),
             )
 
     def _give_back(self, claim: Claim) -> None:

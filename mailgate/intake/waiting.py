@@ -12,16 +12,20 @@ class Attempts:
         self._waiting: dict[str, list[Deferred[None]]] = {}
 
     def wait(self, message: str, seconds: float) -> Deferred[None]:
-        """Return a Deferred that fires at the end of the message's next attempt, or after so many seconds."""
-        ended: Deferred[None] = Deferred()
+        """
+        Return a Deferred that fires at the end of the message's next attempt, or after so many seconds.
+
+        Cancelled, it fires at once.
+        """
+        ended: Deferred[None] = Deferred(lambda given_up: self._give_up(message, given_up))
         self._waiting.setdefault(message, []).append(ended)
         timeout = self._clock.callLater(seconds, self._give_up, message, ended)
 
-        def cancel(_: None) -> None:
+        def stop_timer(_: None) -> None:
             if timeout.active():
                 timeout.cancel()
 
-        return ended.addCallback(cancel)
+        return ended.addCallback(stop_timer)
 
     def ended(self, message: str) -> None:
         """Wake everyone who waits for this message."""

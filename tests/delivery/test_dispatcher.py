@@ -307,10 +307,10 @@ def test_outcomes_are_told_per_recipient(world):
     world.dispatcher.deliver(message)
     world.server.sending[0].answer(QUEUED, LATER, NEVER)
     assert statuses(world, message) == [[Status.ACCEPTED, Status.DEFERRED, Status.FAILED]]
-    common = {"message": message.id, "client": "sensor"}
+    common = {"message": message.id, "client": "sensor", "attempt": 1}
     assert world.journal.events == [
         ("delivery.accepted", {**common, "recipient": "a@x.kr", **_fields(QUEUED)}),
-        ("delivery.deferred", {**common, "recipient": "b@x.kr", **_fields(LATER)}),
+        ("delivery.deferred", {**common, "recipient": "b@x.kr", "next_attempt_in": 30, **_fields(LATER)}),
         ("delivery.failed", {**common, "recipient": "c@x.kr", **_fields(NEVER)}),
     ]
 

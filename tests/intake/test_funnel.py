@@ -220,6 +220,19 @@ class TestWaiting:
         assert refusal.code is RefusalCode.NOT_FOUND
         assert house.clock.getDelayedCalls() == []
 
+    def test_one_who_need_not_wait_wakes_nobody_else(self, house):
+        receipt = house.submit()
+        told = []
+        waiting = house.intake.wait(house.identity, receipt.id, 10.0).addCallback(told.append)
+        stranger = dataclasses.replace(house.identity, client="other")
+        refusal = house.turns.wait(house.intake.wait(stranger, receipt.id, 10.0))
+        assert refusal.code is RefusalCode.NOT_FOUND
+        house.find(receipt.id)
+        assert told == []
+        house.clock.advance(10.0)
+        house.turns.wait(waiting)
+        assert [record.status for record in told] == [Status.SENDING]
+
 
 def test_a_raw_utf8_header_asks_for_smtputf8_as_an_address_does(house):
     house.submit(content="Subject: 온도\r\n\r\nx\r\n".encode(), eight_bit=True)
