@@ -15,13 +15,20 @@ _HASH_OCTETS = 32
 _KINDS = "CN:, DNS:, URI:, SHA256: or SPKI:"
 
 
-def client_rules(name: str, table: ClientTable) -> ClientRules:
-    """Return the rules of the entry called `name`. Raises ValueError with a sentence that names the key."""
+def client_rules(name: str, table: ClientTable, largest: int) -> ClientRules:
+    """
+    Return the rules of the entry called `name`; `largest` is the gateway's own `max_message`.
+
+    Raises ValueError with a sentence that names the key.
+    """
     key = f'clients."{name}"'
     if not name or not name.isprintable():
         raise ValueError("clients: an entry's name is empty or holds a control character")
     if name == WILDCARD and table.certificates is not None:
         raise ValueError(f"{key}.certificates: the wildcard entry is for every other certificate")
+    max_message = read_optional(f"{key}.max_message", parse_size, table.max_message)
+    if max_message is not None and max_message > largest:
+        raise ValueError(f"{key}.max_message is more than limits.max_message, which holds for everyone")
     return ClientRules(
         label=name,
         certificates=_certificates(key, name, table.certificates),
@@ -30,7 +37,7 @@ def client_rules(name: str, table: ClientTable) -> ClientRules:
         doors=None if table.doors is None else frozenset(table.doors),
         rate=read_optional(f"{key}.rate", Rate.parse, table.rate),
         quota=read_optional(f"{key}.quota", Rate.parse, table.quota),
-        max_message=read_optional(f"{key}.max_message", parse_size, table.max_message),
+        max_message=max_message,
         enabled=table.enabled,
     )
 

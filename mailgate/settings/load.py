@@ -1,5 +1,6 @@
 """From a file's text to the settings of every component, or one sentence that says what is wrong."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from mailgate.delivery.settings import Credentials, DeliverySettings, UpstreamSettings
@@ -18,6 +18,7 @@ from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.rules import ClientRules
 from mailgate.queue.interface import QueueSettings
 from mailgate.settings.clients import client_rules
+from mailgate.settings.shape import read_shape
 from mailgate.settings.tables import (
     DeliveryTable,
     HttpsTable,
@@ -27,7 +28,6 @@ from mailgate.settings.tables import (
     TlsTable,
     UpstreamTable,
 )
-from mailgate.settings.unknown import unknown_keys
 from mailgate.settings.values import read
 from mailgate.trust.settings import TrustSettings
 from mailgate.wire.address import to_a_label
@@ -36,6 +36,9 @@ from mailgate.wire.units import parse_duration, parse_share, parse_size
 DEFAULT_PATHS = (Path("mailgate.toml"), Path("/etc/mailgate/mailgate.toml"))
 
 _SMTP_PORT, _SUBMISSIONS_PORT = 25, 465
+
+_CLIENT_HEADER = re.compile(r"^[ \t]*\[clients\.([^\"'\]\n]+)\]", re.MULTILINE)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_.-]+")
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -77,34 +80,39 @@ def load_settings(path: Path) -> Settings:
     Raises SettingsError.
     """
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        document = tomllib.loads(text)
     except OSError as error:
         raise SettingsError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8 text (octet {error.start})") from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from error
-    unknown = list(unknown_keys(document))
-    if unknown:
-        raise SettingsError(f"{path}: {'; '.join(unknown)}")
+        raise SettingsError(f"{path} is not TOML: {error}{_hint(text)}") from error
     try:
-        return _assemble(path, msgspec.convert(document, SettingsFile))
+        return _assemble(path, read_shape(document))
     except ValueError as error:
-        # msgspec writes a place as `$.tls.minimum`; a person looks for tls.minimum.
-        sentence = str(error).replace("`$.", "`")
-        raise SettingsError(f"{path}: {sentence}") from error
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _hint(text: str) -> str:
+    """Return what may help where TOML is at a loss with a client's name, Korean ones above all."""
+    for header in _CLIENT_HEADER.finditer(text):
+        if not _BARE_KEY.fullmatch(header[1]):
+            return f'; a name like this needs quotes: [clients."{header[1]}"]'
+    return ""
 
 
 def _assemble(path: Path, file: SettingsFile) -> Settings:
     base = path.absolute().parent
     hostname = read("hostname", to_a_label, file.hostname)
-    clients = tuple(client_rules(name, table) for name, table in file.clients.items())
+    limits = _limits(file.limits)
+    clients = tuple(client_rules(name, table, limits.max_message) for name, table in file.clients.items())
     ClientDirectory(clients)
     return Settings(
         path=path,
         hostname=hostname,
         tls=_tls(base, file.tls),
-        limits=_limits(file.limits),
+        limits=limits,
         https=_https(file.https),
         queue=_queue(base, file.queue),
         delivery=DeliverySettings(

@@ -187,15 +187,21 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         (("senders", "sender"), r'\[clients.unique_client\] has an unknown key "sender"; did you mean "senders"'),
         (("host =", "hots ="), r'\[\[upstream\]\] number 1 has an unknown key "hots"; did you mean "host"'),
         (("hostname", "colour"), r'the file has an unknown key "colour"; it may have hostname, tls'),
-        (('"sqlite:///var/mailgate.db"', "5"), r"queue\.url"),
+        (('"sqlite:///var/mailgate.db"', "5"), r"url in \[queue\]"),
         (('"sqlite:///var/mailgate.db"', '"postgresql://x"'), "keeps its queue in SQLite"),
         (('"sqlite:///var/mailgate.db"', '"sqlite://"'), "sqlite:///FILE"),
-        (("certs/ca.crt", r"certs/\u0000"), r"tls\.client_ca"),
-        (("var/mailgate.db", r"var/\u0000"), r"queue\.url"),
-        (('"smtp.internal"', '"smtp.internal"\nca = "\\u0000"'), r"upstream\[0\]\.ca"),
+        (("certs/ca.crt", r"certs/\u0000"), r"client_ca in \[tls\] is a string with control characters"),
+        (("var/mailgate.db", r"var/\u0000"), r"url in \[queue\]"),
+        (('"smtp.internal"', '"smtp.internal"\nca = "\\u0000"'), r"ca in \[\[upstream\]\] number 1"),
         (('"smtp.internal"', '"smtp internal"'), r"upstream.* host: 'smtp internal' is not a domain name"),
-        (('"smtp.internal"', '"smtp.internal"\nport = 70000'), r"upstream\[0\]\.port"),
-        (('"smtp.internal"', '"smtp.internal"\ntls = "yes"'), r"upstream\[0\]\.tls"),
+        (
+            ('"smtp.internal"', '"smtp.internal"\nport = 70000'),
+            r"port in \[\[upstream\]\] number 1 is a whole number",
+        ),
+        (
+            ('"smtp.internal"', '"smtp.internal"\ntls = "yes"'),
+            r'tls in .*: it may be "implicit" or "none" or "starttls"',
+        ),
         (('"smtp.internal"', '"smtp.internal"\nusername = "u"'), "both username and password_file"),
         (
             ('"smtp.internal"', '"smtp.internal"\nusername = "u"\npassword_file = "nowhere"'),
@@ -226,9 +232,21 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         (('"gate.example.com"', '"gate_example"'), "hostname: .*gate_example"),
         (("[queue]", '[delivery]\nfirst_retry = "2 hours"\n[queue]'), "first_retry is longer"),
         (("[queue]", '[limits]\nmax_message = "big"\n[queue]'), r'limits.max_message: "big" is not a size'),
-        (("[queue]", "[limits]\nconnections = 0\n[queue]"), r"limits\.connections"),
+        (("[queue]", "[limits]\nconnections = 0\n[queue]"), r"connections in \[limits\]"),
         (("[queue]", "[lines]\nlisten = []\n[queue]"), 'unknown key "lines"'),
         (("[queue]", "[queue"), "is not TOML: .*line 9"),
+        (("[clients.unique_client]", "[clients.장치8]"), r'needs quotes: \[clients\."장치8"\]'),
+        (("[[upstream]]", "[upstream]"), r"two brackets, \[\[upstream\]\]"),
+        (("[queue]", '[https]\nlisten = "tcp:1"\n[queue]'), r'listen in \[https\] is "tcp:1": expected `array`'),
+        (('["*@example.com"]', '"*"'), r'senders in \[clients.unique_client\] is "\*": expected `array`'),
+        (('["*@example.com"]', '["*"]\nmax_message = "26 MiB"'), "more than limits.max_message"),
+        (("[queue]", "[tls]\nx = 1\n[queue]"), "is not TOML"),
+        (
+            ('"certs/ca.crt"', '"certs/ca.crt"\nminimum = "TLSv1.1"'),
+            'minimum in .* is "TLSv1.1": it may be "TLSv1.2" or',
+        ),
+        (('["*@example.com"]', '["*"]\nenabled = 1979-05-27'), "enabled in .* is a date or time"),
+        (("private_key =", "#"), r'\[tls\] lacks "private_key"'),
         (("[tls]", "[tsl]"), 'unknown key "tsl"; did you mean "tls"'),
     ],
 )
@@ -254,7 +272,9 @@ def test_a_table_of_the_wrong_shape_is_told(refused):
         upstream = "x"
         clients = 7
     """)
-    assert "`tls`" in sentence
+    assert "[tls] must be a table, not a whole number" in sentence
+    assert "there is no [[upstream]] table" in sentence
+    assert "there is no [clients.NAME] table" in sentence
 
 
 def test_files_that_can_not_be_read_are_named(tmp_path):
