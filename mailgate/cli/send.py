@@ -92,15 +92,27 @@ def _decoded(content: bytes, what: str) -> str:
 
 
 def _attachment(path: Path) -> dict[str, str]:
-    content_type, encoding = mimetypes.guess_type(path.name)
+    content = _content(path)
     return {
         # Some file systems hand out Hangul in pieces (NFD); mail programs show whole syllables (NFC).
         "filename": unicodedata.normalize("NFC", path.name),
-        "content": base64.b64encode(_content(path)).decode("ascii"),
-        "content_type": content_type
-        if content_type is not None and encoding is None
-        else "application/octet-stream",
+        "content": base64.b64encode(content).decode("ascii"),
+        "content_type": _content_type(path, content),
     }
+
+
+def _content_type(path: Path, content: bytes) -> str:
+    guessed, encoding = mimetypes.guess_type(path.name)
+    if guessed is None or encoding is not None:
+        return "application/octet-stream"
+    if not guessed.startswith("text/"):
+        return guessed
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return guessed
+    # Without this, mail programs take Korean text for whatever they are used to.
+    return f"{guessed}; charset=utf-8"
 
 
 def _problem(answer: Answer) -> str:

@@ -1,9 +1,8 @@
 """Answers of the HTTPS door, and their octets on the wire (RFC 9110, RFC 9112)."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from math import ceil
-
-from twisted.web.http import RESPONSES
 
 from mailgate.model.refusal import Refusal, RefusalCode
 from mailgate.wire.problem import problem, status_of
@@ -15,6 +14,9 @@ _TRY_LATER = frozenset({429, 503})
 _RETRY_AFTER = 10.0
 
 
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
@@ -22,7 +24,7 @@ class Answer:
 
     Attributes:
         status: three digits.
-        body: octets; none for 204.
+        body: octets of JSON; none for 204.
         content_type: of the body.
         headers: further fields; their values hold no CR or LF, since none of them comes from a client as it is.
 
@@ -52,13 +54,14 @@ def octets(answer: Answer, common: bytes, *, body: bool, close: bool) -> bytes:
 
     `common` holds the header fields of every answer, each with its CRLF; `body` is false for HEAD.
     """
-    parts = [b"HTTP/1.1 %d %b\r\n" % (answer.status, RESPONSES.get(answer.status, b"")), common]
+    parts = [_STATUS_LINES[answer.status], common]
     parts.extend(b"%b: %b\r\n" % field for field in answer.headers)
     if answer.status != 204:  # noqa: PLR2004 (RFC 9110 section 8.6: no Content-Length on a 204)
-        parts.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (answer.content_type, len(answer.body)))
+        parts.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (answer.content_type, len(answer.body) + 1))
     if close:
         parts.append(b"Connection: close\r\n")
     parts.append(b"\r\n")
-    if body:
-        parts.append(answer.body)
+    if body and answer.body:
+        # The line's end is for whoever reads the answer in a terminal.
+        parts += (answer.body, b"\n")
     return b"".join(parts)

@@ -4,6 +4,7 @@ from mailgate.model.address import Address
 from mailgate.model.refusal import Fault, FaultCode, Refusal, RefusalCode
 from mailgate.model.submission import Submission
 from mailgate.policy.rules import AddressPattern, ClientRules
+from mailgate.wire.address import display
 
 
 def decide(rules: ClientRules, submission: Submission, *, size: int, max_message: int) -> Refusal | None:
@@ -18,7 +19,7 @@ def decide(rules: ClientRules, submission: Submission, *, size: int, max_message
         Fault(
             recipient.source,
             FaultCode.NOT_IN_POLICY,
-            f"{recipient.address} is not a recipient this client may send to",
+            f"{display(str(recipient.address))} is not a recipient this client may send to",
         )
         for recipient in submission.envelope.recipients
         if not _any(rules.recipients, recipient.address)
@@ -46,7 +47,7 @@ def _sender_faults(rules: ClientRules, submission: Submission) -> tuple[Fault, .
         + [(envelope.sender_source, envelope.sender)]
     )
     return tuple(
-        Fault(source, FaultCode.NOT_IN_POLICY, f"{address} is not a sender this client may use")
+        Fault(source, FaultCode.NOT_IN_POLICY, f"{display(str(address))} is not a sender this client may use")
         for source, address in named
         if not _any(rules.senders, address)
     )

@@ -151,13 +151,14 @@ def send(certificates):
 
 
 def test_a_message_goes_out_whole_and_the_answer_is_printed(server, send, tmp_path):
-    html, image = tmp_path / "본문.html", tmp_path / "그림 1.png"
+    html, image, old = tmp_path / "본문.html", tmp_path / "그림 1.png", tmp_path / "옛글.txt"
+    old.write_bytes("안녕".encode("cp949"))
     html.write_text("<p>안녕</p>")
     image.write_bytes(b"\x89PNG\r\n\0")
 
     result = send(
         *(server.url, "--to", "Lee <lee@x.kr>", "--html", html),
-        *("--attach", image, "--attach", html, "--idempotency-key", "key-1"),
+        *("--attach", image, "--attach", html, "--attach", old, "--idempotency-key", "key-1"),
     )
 
     assert json.loads(result.stdout) == ACCEPTED
@@ -175,7 +176,8 @@ def test_a_message_goes_out_whole_and_the_answer_is_printed(server, send, tmp_pa
     }
     assert [(each["filename"], each["content_type"]) for each in attachments] == [
         ("그림 1.png", "image/png"),
-        ("본문.html", "text/html"),
+        ("본문.html", "text/html; charset=utf-8"),
+        ("옛글.txt", "text/plain"),
     ]
     assert base64.b64decode(attachments[0]["content"]) == b"\x89PNG\r\n\0"
 

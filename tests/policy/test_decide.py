@@ -31,6 +31,12 @@ def test_the_envelope_sender_and_the_header_from_are_bound_alike(submission):
         assert "ceo@y.kr" in refusal.detail
 
 
+def test_an_internationalised_domain_is_told_as_people_read_it(submission):
+    recipients = ("ceo@xn--vf4b131b.xn--3e0b707e",)
+    refusal = decide(rules(recipients=["*@x.kr"]), submission(recipients=recipients), size=1, max_message=9)
+    assert "ceo@회사.한국" in refusal.detail
+
+
 def test_one_address_in_both_places_is_one_fault(submission):
     refusal = decide(rules(), submission("ceo@y.kr"), size=1, max_message=9)
     assert len(refusal.faults) == 1

@@ -146,7 +146,6 @@ def test_a_local_part_beyond_ascii_needs_smtputf8():
         (b"", "not JSON"),
         (b"{", "not JSON"),
         (b'{"from": 1} x', "not JSON"),
-        (b"\xef\xbb\xbf{}", "not JSON"),
         (b'{"text": NaN}', "not JSON"),
         (b'{"text": "\\ud800"}', "not JSON"),
         (b'{"text": "a\nb"}', "not JSON"),
@@ -376,3 +375,7 @@ def test_any_json_is_a_submission_or_told_faults(request, with_sound_parts):
 @given(st.binary(max_size=100))
 def test_any_octets_are_answered(body):
     assert isinstance(decode(body), Refusal)
+
+
+def test_a_byte_order_mark_is_passed_over():
+    assert taken(b"\xef\xbb\xbf" + json.dumps(SMALL).encode()) == taken(SMALL)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -35,9 +36,11 @@ def decode_message(
     Return the submission that a JSON body holds, or its refusal with every fault.
 
     `now` is in seconds since the epoch. Refuses a body that isn't JSON in UTF-8 with objects of distinct
-    member names (RFC 8259 section 4) as `invalid_json`, and any other fault as `validation_failed`.
+    member names (RFC 8259 section 4) as `invalid_json`, and any other fault as `validation_failed`. A byte
+    order mark is passed over, as RFC 8259 section 8.1 allows.
     """
     faults = Faults()
+    body = body.removeprefix(BOM_UTF8)
     if _has_too_many_values(body):
         faults.add("", FaultCode.TOO_MANY, f"the body has more than {MOST_VALUES} values")
         return faults.refusal()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.client import Client
 from mailgate.demo.processes import Program
-from mailgate.demo.stage import CLIENT, Stage, answers, free_port
+from mailgate.demo.stage import CLIENT, Stage, free_port
 
 SENDER = "sensor-7@example.com"
 
@@ -71,8 +71,9 @@ class Gateway:
         return program
 
     def start(self) -> "Gateway":
-        """Start the process and wait until it takes connections."""
-        self.launch().wait_until(lambda: answers(self.port), "took connections")
+        """Start the process and wait until it says that it takes connections."""
+        process = self.launch()
+        process.wait_until(lambda: '"gateway.started"' in process.printed, "took connections")
         return self
 
     def client(self, name: str = CLIENT) -> Client:
