@@ -17,8 +17,9 @@ def command(config: str | None) -> None:
     """
     Check the settings file, and the certificates, keys and endpoints it names.
 
-    Nothing is started and nothing is changed; whether a port is free or an upstream answers is not tried. Exit status 0 means that the settings are fine, 1 that the
-    gateway would not start with them, for the reason printed.
+    Nothing is started and nothing is changed; whether a port is free or an upstream answers is not tried.
+    Exit status 0 means that the settings are fine, 1 that the gateway would not start with them, for the
+    reason printed.
     """
     try:
         path = find_settings(config)
