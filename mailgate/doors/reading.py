@@ -7,12 +7,15 @@ from mailgate.wire.json import decode_message
 from mailgate.wire.request_headers import parse_idempotency_key
 from mailgate.wire.rfc822 import decode_rfc822
 
+_TWO_KEYS = Refusal(RefusalCode.INVALID_IDEMPOTENCY_KEY, "a request has one Idempotency-Key field at most")
 _ENVELOPE = frozenset({b"from", b"to"})
 
 
 def decode_submission(request: GatewayRequest, max_recipients: int, now: float) -> Submission | Refusal:
     """Return the message that a request submits, or why it is none."""
     media_type = _media_type(request)
+    if len(request.requestHeaders.getRawHeaders(b"Idempotency-Key") or ()) > 1:
+        return _TWO_KEYS
     key = parse_idempotency_key(request.header(b"Idempotency-Key"))
     if isinstance(key, Refusal):
         return key

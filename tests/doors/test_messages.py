@@ -167,6 +167,11 @@ class IdempotencyTests(Base):
         self.house.queue.release()
         self.assertEqual(self.client.turn().response().status, 202)
 
+    def test_two_keys_are_none(self):
+        octets = self.raw("POST", "/v1/messages", MESSAGE, idempotency_key="a\r\nIdempotency-Key: b")
+        response = self.client.send(octets).response()
+        self.assertEqual((response.status, response.json["code"]), (400, "invalid_idempotency_key"))
+
     def test_bad_key(self):
         response = self.post(idempotency_key='"open')
         self.assertEqual((response.status, response.json["code"]), (400, "invalid_idempotency_key"))

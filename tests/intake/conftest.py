@@ -1,12 +1,9 @@
 """Intake over a real queue; only delivery is a recorder, and the reactor one that the test turns by hand."""
 
-import queue as waiting
-import time
 from datetime import UTC, datetime
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from mailgate.intake import Intake, Limits, Origin
 from mailgate.model.address import Address
@@ -18,7 +15,6 @@ from mailgate.queue.interface import QueueSettings
 from mailgate.queue.opening import open_queue
 
 NOW = 1_790_000_000.0
-DEADLINE = 30.0
 ORIGIN = Origin("https", "HTTPS", "192.0.2.7", "r-1")
 CERTIFICATE = PeerCertificate(
     subject="CN=cam",
@@ -31,27 +27,6 @@ CERTIFICATE = PeerCertificate(
     not_before=datetime(2026, 1, 1, tzinfo=UTC),
     not_after=datetime(2036, 1, 1, tzinfo=UTC),
 )
-
-
-class Turns:
-    """A reactor of which only callFromThread is left: what was handed over is called when the test waits."""
-
-    def __init__(self):
-        self._calls = waiting.Queue()
-
-    def callFromThread(self, function, *args):
-        self._calls.put((function, args))
-
-    def wait(self, deferred):
-        results = []
-        deferred.addBoth(results.append)
-        end = time.monotonic() + DEADLINE
-        while not results:
-            function, args = self._calls.get(timeout=max(0.0, end - time.monotonic()))
-            function(*args)
-        if isinstance(results[0], Failure):
-            results[0].raiseException()
-        return results[0]
 
 
 class Delivery:
@@ -83,8 +58,8 @@ class Journal:
 class House:
     """Everything around one intake."""
 
-    def __init__(self, directory):
-        self.turns, self.clock = Turns(), Clock()
+    def __init__(self, directory, turns):
+        self.turns, self.clock = turns, Clock()
         self.clock.rightNow = NOW
         self.delivery, self.journal = Delivery(), Journal()
         self.refusal = None
@@ -134,8 +109,8 @@ def submission(**changes):
 
 
 @pytest.fixture
-def house(tmp_path):
-    house = House(tmp_path)
+def house(tmp_path, turns):
+    house = House(tmp_path, turns)
     yield house
     house.turns.wait(house.queue.close())
 

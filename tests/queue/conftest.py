@@ -1,12 +1,8 @@
 """What the queue's tests share."""
 
-import queue
-import time
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from mailgate.model.ids import new_id
 from mailgate.queue.interface import NewMessage, QueueSettings
@@ -15,31 +11,6 @@ from mailgate.queue.sqlite import SqliteDatabase
 
 NOW = 1_790_000_000.0
 DEADLINE = 30.0
-
-
-class Turns:
-    """A reactor of which only callFromThread is left: what was handed over is called when the test waits."""
-
-    def __init__(self):
-        self._calls = queue.Queue()
-
-    def callFromThread(self, function, *args):
-        self._calls.put((function, args))
-
-    def until(self, condition):
-        end = time.monotonic() + DEADLINE
-        while not condition():
-            function, args = self._calls.get(timeout=max(0.0, end - time.monotonic()))
-            function(*args)
-
-    def wait(self, deferred: Deferred):
-        """Return the Deferred's result, or raise its failure."""
-        results = []
-        deferred.addBoth(results.append)
-        self.until(lambda: results)
-        if isinstance(results[0], Failure):
-            results[0].raiseException()
-        return results[0]
 
 
 class SettableClock:
@@ -85,11 +56,6 @@ def now():
 @pytest.fixture
 def clock():
     return SettableClock()
-
-
-@pytest.fixture
-def turns():
-    return Turns()
 
 
 @pytest.fixture
