@@ -5,6 +5,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgate.model.journal import Journal
@@ -15,6 +16,9 @@ POLL = 5.0
 
 SHORTEST_WAIT = 0.1
 """Between two looks of which the first found nothing, in seconds."""
+
+
+_log = Logger()
 
 
 class Taker(Protocol):
@@ -83,7 +87,8 @@ class Claimer:
             return
         self._looking = True
         self._again = False
-        self._queue.claim(limit, self._clock.seconds()).addCallbacks(self._claimed, self._failed)
+        claimed = self._queue.claim(limit, self._clock.seconds()).addCallbacks(self._claimed, self._failed)
+        claimed.addErrback(self._broke)
 
     def _claimed(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -105,6 +110,12 @@ class Claimer:
     def _failed(self, failure: Failure) -> None:
         self._ended()
         self._not_known(failure)
+
+    def _broke(self, failure: Failure) -> None:
+        # A defect over one message must not end claiming for all; the leases that it left open end by themselves.
+        _log.failure("working on a claim broke", failure)
+        self._ended()
+        self._due(None)
 
     def _ended(self) -> None:
         self._looking = False
