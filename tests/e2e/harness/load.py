@@ -4,10 +4,13 @@ import http.client
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from harness.client import Client
+from harness.client import Answer, Client
 
 CONNECTIONS = 32
+
+T = TypeVar("T")
 
 
 class Stream:
@@ -59,12 +62,14 @@ class Stream:
             return
 
 
-def send_all(connect: Callable[[], Client], messages: list[dict[str, object]]) -> list[str]:
+def send_all(
+    connect: Callable[[], Client], messages: list[T], submit: Callable[[Client, T], Answer] = Client.submit
+) -> list[str]:
     """Send each message once over 32 connections; return their Message-IDs in order, each by a 202."""
 
-    def send(share: list[dict[str, object]]) -> list[str]:
+    def send(share: list[T]) -> list[str]:
         with connect() as client:
-            answers = [client.submit(each) for each in share]
+            answers = [submit(client, each) for each in share]
         assert {answer.status for answer in answers} == {202}
         return [str(answer["message_id"]) for answer in answers]
 
