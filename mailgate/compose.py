@@ -52,7 +52,7 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         limits=Limits(settings.limits.max_message, settings.delivery.schedule.give_up_after),
         queue=queue,
         handover=dispatcher,
-        admission=DiskAdmission(queue.directory, settings.queue.minimum_free_disk),
+        admission=DiskAdmission(queue.directory, settings.queue.minimum_free_disk, queue.spare),
         journal=journal,
         clock=reactor,
     )

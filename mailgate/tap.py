@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import cast
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python import usage
 
 from mailgate.compose import Reactor, compose
@@ -12,6 +13,8 @@ from mailgate.model.journal import Journal
 from mailgate.ops.journal import LogJournal, standard_output_journal
 from mailgate.services import StartError
 from mailgate.settings import Settings, SettingsError, find_settings, load_settings
+
+_log = Logger()
 
 _STANDARD_OUTPUT = "mailgate.ops.journal.standard_output_observer"
 
@@ -70,9 +73,11 @@ def _tell_start_errors(kind: type[BaseException], error: BaseException, trace: T
     Show a StartError as its sentence alone.
 
     twistd lets it pass through, tidies up its PID file, and exits with 1; only the traceback is not for
-    the operator. By then `sys.stderr` leads into the log.
+    the operator. By then `sys.stderr` leads into the log, where the sentence belongs too: in the background
+    there is nobody at the other end of the real one.
     """
     if isinstance(error, StartError) and sys.__stderr__ is not None:
+        _log.critical("{sentence}", sentence=error)
         sys.__stderr__.write(f"mailgate: {error}\n")
     else:
         sys.__excepthook__(kind, error, trace)

@@ -272,7 +272,7 @@ class Intake:
             request=origin.request_id,
             sender=message.sender,
             recipients=len(message.recipients),
-            message_id=message.message_id,
+            message_id=receipt.message_id,
             size=len(message.content),
             scheduled=receipt.status is Status.SCHEDULED or None,
         )

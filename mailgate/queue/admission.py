@@ -1,6 +1,7 @@
 """Whether there is room on disk for more mail."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from mailgate.model.refusal import Refusal, RefusalCode
@@ -9,11 +10,17 @@ _RETRY_AFTER = 60.0
 
 
 class DiskAdmission:
-    """Refuses while the file system that holds the queue has less than its minimum free."""
+    """
+    Refuses while the file system that holds the queue has less than its minimum free.
 
-    def __init__(self, directory: Path, minimum_free: float) -> None:
+    `spare` tells how many octets the queue can store beyond that: what was delivered leaves room inside its file,
+    and none on the disk. Without it a disk that the queue filled once would stay full for ever.
+    """
+
+    def __init__(self, directory: Path, minimum_free: float, spare: Callable[[], int]) -> None:
         self._directory = directory
         self._minimum_free = minimum_free
+        self._spare = spare
 
     def __call__(self) -> Refusal | None:
         """Return `disk_low`, or `storage_unavailable` where the directory is gone, or None."""
@@ -22,6 +29,7 @@ class DiskAdmission:
         except OSError as error:
             detail = f"the queue's directory can't be looked at: {error.strerror}"
             return Refusal(RefusalCode.STORAGE_UNAVAILABLE, detail, retry_after=_RETRY_AFTER)
-        if status.f_bavail < status.f_blocks * self._minimum_free:
+        free = status.f_bavail * status.f_frsize + self._spare()
+        if free < status.f_blocks * status.f_frsize * self._minimum_free:
             return Refusal(RefusalCode.DISK_LOW, "the gateway's disk is nearly full", retry_after=_RETRY_AFTER)
         return None

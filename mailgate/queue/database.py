@@ -15,6 +15,10 @@ class Database(Protocol):
     def directory(self) -> Path:
         """Where it lies: the file system that must have room for what is accepted."""
 
+    @property
+    def spare(self) -> int:
+        """Octets that can be stored beyond what that file system has free; negative where it is less. Any thread."""
+
     def check(self) -> None:
         """Raise QueueError where it is plain that `open` would, and change nothing."""
 

@@ -41,6 +41,10 @@ class SqlQueue:
         """Where the database lies: the file system that must have room for what is accepted."""
         return self._database.directory
 
+    def spare(self) -> int:
+        """Return how many octets can be stored beyond what that file system has free; negative where it is less."""
+        return self._database.spare
+
     def check(self) -> None:
         """Raise QueueError where it is plain that `open` would, and change nothing."""
         self._database.check()

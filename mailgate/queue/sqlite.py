@@ -46,6 +46,9 @@ _MAGIC = b"SQLite format 3\0"
 
 _READS_ONLY = "mailgate_reads_only"
 
+_REUSABLE = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
+"""Octets of the pages that hold nothing any more: SQLite fills them before the file grows."""
+
 
 class SqliteDatabase:
     """
@@ -60,6 +63,16 @@ class SqliteDatabase:
         self._path = path
         self._lock = -1
         self._identity: tuple[int, int] | None = None
+        self._spare = 0
+
+    @property
+    def spare(self) -> int:
+        """
+        Octets that fit into the file without its growing, less those by which its log may still make it grow.
+
+        As of when the last transaction began.
+        """
+        return self._spare
 
     def check(self) -> None:
         """Look at the directory and the file, if it is there, without touching either. Raises QueueError."""
@@ -120,6 +133,8 @@ class SqliteDatabase:
         # Without this look a message could be acknowledged into a file that has no name any more.
         if _identity(self._path) != self._identity:
             raise QueueError(f"the queue {self._path} was moved or replaced while in use")
+        reusable: int = connection.exec_driver_sql(_REUSABLE).scalar_one()
+        self._spare = reusable - _size(self._path.with_name(self._path.name + "-wal"))
 
     def writer(self) -> Connection:
         """Open a connection whose transactions take the write lock when they begin."""
@@ -218,6 +233,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _set_up(connection: sqlite3.Connection, _record: Any) -> None:

@@ -116,6 +116,8 @@ def _shown(value: object) -> str:
 
 
 def _kind(value: object) -> str:
+    if value == []:
+        return "an empty list"
     return _KINDS.get(type(value), "a date or time")
 
 

@@ -73,7 +73,7 @@ class ClientTable(Table, frozen=True):
     senders: Annotated[list[str], Meta(min_length=1)]
     certificates: list[str] | None = None
     recipients: list[str] = field(default_factory=lambda: ["*"])
-    doors: list[Literal["https", "lines"]] | None = None
+    doors: Annotated[list[Literal["https", "lines"]], Meta(min_length=1)] | None = None
     rate: str | None = None
     quota: str | None = None
     max_message: str | None = None

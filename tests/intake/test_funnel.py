@@ -59,6 +59,8 @@ def test_a_repeat_with_the_same_key_is_answered_again_and_not_sent_again(house):
     again = house.submit(idempotency_key="b7-12")
     assert again == dataclasses.replace(first, replayed=True)
     assert len(house.delivery.taken) == 1
+    event, fields = house.journal.events[-1]
+    assert (event, fields["message"], fields["message_id"]) == ("message.replayed", first.id, first.message_id)
 
 
 def test_a_key_with_other_content_is_refused(house):

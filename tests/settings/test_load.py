@@ -219,7 +219,8 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         (('["*@example.com"]', '["*"]\ncertificates = ["unique"]'), "does not start with CN:, DNS:"),
         (('["*@example.com"]', '["*"]\ncertificates = ["SHA256:12"]'), "not a SHA-256"),
         (('["*@example.com"]', '["*"]\ncertificates = ["SPKI:!!"]'), "not a SHA-256"),
-        (('["*@example.com"]', '["*"]\ndoors = ["smtp"]'), "doors"),
+        (('["*@example.com"]', '["*"]\ndoors = ["smtp"]'), 'doors in .*: it may be "https" or "lines"'),
+        (('["*@example.com"]', '["*"]\ndoors = []'), "doors in .* is an empty list: it may be"),
         (
             ("[clients.unique_client]", '[clients."*"]\ncertificates = ["CN:x"]'),
             "the wildcard entry is for every other certificate",
