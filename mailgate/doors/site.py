@@ -18,6 +18,8 @@ class Site(http.HTTPFactory):
     journal has what matters.
     """
 
+    noisy = False
+
     def __init__(self, desk: Desk, dispatch: Dispatch) -> None:
         super().__init__(timeout=None, reactor=desk.clock)  # type: ignore[arg-type]
         self._desk = desk
