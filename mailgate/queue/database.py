@@ -17,7 +17,7 @@ class Database(Protocol):
 
     @property
     def spare(self) -> int:
-        """Octets that can be stored beyond what that file system has free; negative where it is less. Any thread."""
+        """Octets that can be stored beyond what that file system has free, or less than it if negative."""
 
     def check(self) -> None:
         """Raise QueueError where it is plain that `open` would, and change nothing."""

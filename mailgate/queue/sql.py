@@ -42,7 +42,7 @@ class SqlQueue:
         return self._database.directory
 
     def spare(self) -> int:
-        """Return how many octets can be stored beyond what that file system has free; negative where it is less."""
+        """Return how many octets can be stored beyond what is free there, or less than it if negative."""
         return self._database.spare
 
     def check(self) -> None:

@@ -46,8 +46,10 @@ _MAGIC = b"SQLite format 3\0"
 
 _READS_ONLY = "mailgate_reads_only"
 
-_REUSABLE = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
-"""Octets of the pages that hold nothing any more: SQLite fills them before the file grows."""
+_IN_USE = """
+SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+"""
+"""Octets of the pages that hold something, in the file or still in its log."""
 
 
 class SqliteDatabase:
@@ -68,9 +70,9 @@ class SqliteDatabase:
     @property
     def spare(self) -> int:
         """
-        Octets that fit into the file without its growing, less those by which its log may still make it grow.
+        Octets of the file that hold nothing and are filled before it grows; negative if its log will make it grow.
 
-        As of when the last transaction began.
+        As of when the last transaction began. The file never shrinks by itself.
         """
         return self._spare
 
@@ -131,10 +133,11 @@ class SqliteDatabase:
             return
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         # Without this look a message could be acknowledged into a file that has no name any more.
-        if _identity(self._path) != self._identity:
+        status = _status(self._path)
+        if status is None or (status.st_dev, status.st_ino) != self._identity:
             raise QueueError(f"the queue {self._path} was moved or replaced while in use")
-        reusable: int = connection.exec_driver_sql(_REUSABLE).scalar_one()
-        self._spare = reusable - _size(self._path.with_name(self._path.name + "-wal"))
+        in_use: int = connection.exec_driver_sql(_IN_USE).scalar_one()
+        self._spare = status.st_size - in_use
 
     def writer(self) -> Connection:
         """Open a connection whose transactions take the write lock when they begin."""
@@ -223,23 +226,16 @@ def _make_file(path: Path) -> tuple[int, int] | None:
             os.close(directory)
     except OSError as error:
         raise QueueError(f"the queue {path} can't be opened: {error.strerror}") from error
-    return _identity(path)
+    status = _status(path)
+    return None if status is None else (status.st_dev, status.st_ino)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of the file, or None where there is none."""
+def _status(path: Path) -> os.stat_result | None:
+    """Return what the file system says of the file, or None where there is none."""
     try:
-        status = path.stat()
+        return path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
