@@ -81,6 +81,13 @@ def test_what_could_smuggle_is_read_to_its_true_end_and_refused(server, content)
     assert [path.read_bytes() for path in server.mail()] == [LETTER]
 
 
+def test_looks_through_a_large_message_of_long_lines_within_the_clients_patience(server):
+    content = (("온" * 300).encode() + b"\r\n") * 20_000
+    assert send(server.connect(), content)[0] == 250
+    (path,) = server.mail()
+    assert path.read_bytes() == content
+
+
 def test_refuses_eight_bit_content_that_was_not_announced(server):
     client = server.connect()
     client.mail("a@example.com")
