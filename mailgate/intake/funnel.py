@@ -95,16 +95,17 @@ class Intake:
         The Deferred never fails; cancelling it only stops the waiting, not what has begun.
         """
         now = self._clock.seconds()
-        message = self._compose(identity, submission, origin, now)
         rules = self.directory.rules(identity.label)
-        refusal = self._decide(rules, submission, len(message.content))
-        if refusal is None and rules is not None and submission.dry_run:
+        if self._draining or rules is None:
+            return succeed(self._refused(identity, origin, _DRAINING if self._draining else _UNKNOWN))
+        message = self._compose(identity, rules, submission, origin, now)
+        refusal = decide(rules, submission, size=len(message.content), max_message=self.limits.max_message)
+        refusal = refusal or self._admission()
+        if refusal is None and submission.dry_run:
             return succeed(_dry_run(rules, message))
-        if refusal is None:
-            refusal = self._take(identity, rules, now)
+        refusal = refusal or self._take(identity, rules, now)
         if refusal is not None:
-            self._journal_refusal(identity, origin, refusal)
-            return succeed(refusal)
+            return succeed(self._refused(identity, origin, refusal))
         # Cancelled itself, the storing would tell of a refusal, and nobody would deliver what is stored after all.
         answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
         Deferred.fromCoroutine(self._store(identity, message, origin)).addBoth(answer.callback)
@@ -135,7 +136,7 @@ class Intake:
             return _NOT_FOUND
         try:
             return await self._queue.find(identity.client, message) or _NOT_FOUND
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
             return self._storage_trouble(error)
 
     async def _describe(self, identity: ClientIdentity) -> Standing | Refusal:
@@ -148,7 +149,7 @@ class Intake:
         if rules.quota is not None:
             try:
                 used = await self._queue.used(identity.client, rules.quota.period, now)
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
                 return self._storage_trouble(error)
             quota = max(0, rules.quota.count - used)
         return Standing({**rules.describe(), "max_message": self.max_message(identity)}, rate, quota)
@@ -163,7 +164,9 @@ class Intake:
         await ended
         return await self.find(identity, message)
 
-    def _compose(self, identity: ClientIdentity, submission: Submission, origin: Origin, now: float) -> NewMessage:
+    def _compose(
+        self, identity: ClientIdentity, rules: ClientRules, submission: Submission, origin: Origin, now: float
+    ) -> NewMessage:
         identifier = new_id(now)
         message_id = submission.message_id or f"<{identifier}@{self._hostname}>"
         due_at = max(now, submission.scheduled_at or now)
@@ -180,8 +183,7 @@ class Intake:
             message_id=None if submission.message_id else message_id,
             date=None if submission.has_date else now,
         )
-        rules = self.directory.rules(identity.label)
-        quota = rules.quota if rules else None
+        quota = rules.quota
         return NewMessage(
             id=identifier,
             message_id=message_id,
@@ -202,37 +204,26 @@ class Intake:
             lease=due_at <= now and self._handover.has_room(len(content)),
         )
 
-    def _decide(self, rules: ClientRules | None, submission: Submission, size: int) -> Refusal | None:
-        if self._draining:
-            return _DRAINING
-        if rules is None:
-            return _UNKNOWN
-        return decide(rules, submission, size=size, max_message=self.limits.max_message) or self._admission()
-
-    def _take(self, identity: ClientIdentity, rules: ClientRules | None, now: float) -> Refusal | None:
-        if rules is None or rules.rate is None:
+    def _take(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
+        if rules.rate is None:
             return None
         wait = self._rates.take(identity.client, rules.rate, now)
-        if wait:
-            return Refusal(
-                RefusalCode.RATE_LIMITED, f"more than {rules.rate} messages", retry_after=max(1.0, wait)
-            )
-        return None
+        if not wait:
+            return None
+        return Refusal(RefusalCode.RATE_LIMITED, f"more than {rules.rate} messages", retry_after=max(1.0, wait))
 
     async def _store(
         self, identity: ClientIdentity, message: NewMessage, origin: Origin
     ) -> Receipt | DryRun | Refusal:
         key = (identity.client, message.idempotency_key)
         if key in self._in_progress:
-            return _IN_PROGRESS
+            return self._refused(identity, origin, _IN_PROGRESS)
         if message.idempotency_key is not None:
             self._in_progress.add(key)
         try:
             receipt = await self._queue.accept(message)
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may try again
-            refusal = self._refusal_of(error)
-            self._journal_refusal(identity, origin, refusal)
-            return refusal
+            return self._refused(identity, origin, self._refusal_of(error))
         finally:
             self._in_progress.discard(key)
         self._journal_acceptance(message, receipt, origin)
@@ -277,7 +268,8 @@ class Intake:
             scheduled=receipt.status is Status.SCHEDULED or None,
         )
 
-    def _journal_refusal(self, identity: ClientIdentity, origin: Origin, refusal: Refusal) -> None:
+    def _refused(self, identity: ClientIdentity, origin: Origin, refusal: Refusal) -> Refusal:
+        """Return the refusal, once the journal knows of it."""
         self._journal.record(
             "message.refused",
             client=identity.client,
@@ -287,6 +279,7 @@ class Intake:
             reason=refusal.code.value,
             detail=refusal.detail,
         )
+        return refusal
 
 
 def _dry_run(rules: ClientRules, message: NewMessage) -> DryRun:

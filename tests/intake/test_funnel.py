@@ -73,6 +73,7 @@ def test_a_key_whose_first_request_is_in_progress_is_told_so_and_free_again_afte
     first = house.begin(idempotency_key="b7-12")
     second = house.submit(idempotency_key="b7-12")
     assert second.code is RefusalCode.IDEMPOTENCY_IN_PROGRESS
+    assert house.journal.events[-1][1]["reason"] == "idempotency_in_progress"
     assert isinstance(house.turns.wait(first), Receipt)
     assert house.submit(idempotency_key="b7-12").replayed
 
