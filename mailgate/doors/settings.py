@@ -21,7 +21,6 @@ class LimitSettings:
         request_head: seconds from the first octet of a request to the end of its head.
         connections: open connections in all.
         connections_per_address: open connections of one IP address.
-        connections_per_client: open connections of one client at the line door.
 
     """
 
@@ -30,7 +29,6 @@ class LimitSettings:
     request_head: float = 30.0
     connections: int = 10_000
     connections_per_address: int = 256
-    connections_per_client: int = 8
 
     @property
     def max_body(self) -> int:

@@ -197,7 +197,8 @@ class Intake:
             content=content,
             eight_bit=submission.eight_bit,
             smtputf8=submission.needs_smtputf8,
-            fingerprint=submission.fingerprint,
+            # Only a key makes it worth going through the whole content once more.
+            fingerprint="" if submission.idempotency_key is None else submission.fingerprint,
             idempotency_key=submission.idempotency_key,
             metadata=submission.metadata,
             quota=None if quota is None else Quota(quota.count, quota.period),

@@ -79,7 +79,7 @@ class NewMessage:
         content: the message as it goes to the upstream, in canonical form.
         eight_bit, smtputf8: whether its transport needs 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531).
         idempotency_key: the client's key, or None.
-        fingerprint: what a repeat under the same key must equal.
+        fingerprint: what a repeat under the same key must equal; not looked at without a key.
         metadata: the client's own labels.
         quota: checked and counted in the same transaction, or None.
         lease: whether the message is born leased to this gateway, because the caller delivers it at once.
