@@ -2,7 +2,7 @@
 
 import re
 from binascii import a2b_base64, a2b_qp
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 
@@ -57,11 +57,11 @@ def longest_piece(text: str) -> int:
     return max(map(len, _WORD_AND_SPACES.findall(text)), default=0)
 
 
-def check_headers(headers: Mapping[str, str], *, has_subject: bool) -> Iterator[tuple[str, Finding]]:
+def check_headers(headers: Iterable[tuple[str, str]], *, has_subject: bool) -> Iterator[tuple[str, Finding]]:
     """Yield for each header that can't be taken its name and what is wrong with it."""
     seen = {"subject"} if has_subject else set()
     octets = 0
-    for position, (name, value) in enumerate(headers.items()):
+    for position, (name, value) in enumerate(headers):
         octets += len(name) + len(value.encode()) + 4
         lower = name.lower()
         if position >= MAX_HEADERS:

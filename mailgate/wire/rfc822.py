@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from mailgate.model.address import Address
 from mailgate.model.refusal import FaultCode, Refusal
 from mailgate.model.submission import MAX_LINE_OCTETS, Envelope, Recipient, Submission, has_long_line
-from mailgate.wire.address import parse_address, parse_author_list
+from mailgate.wire.address import parse_author_list
+from mailgate.wire.checks import check_address, check_recipients, too_many_recipients
 from mailgate.wire.faults import Faults, escape_pointer
 
 _FIELD = re.compile(rb"([!-9;-~]+):[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+\r\n")
@@ -70,30 +71,18 @@ def _sender(mail_from: Sequence[str], faults: Faults) -> Address | None:
     if len(mail_from) > 1:
         faults.add("/from", FaultCode.TOO_MANY, "an envelope has one sender")
         return None
-    return _address(mail_from[0], "/from", faults)
+    return check_address(mail_from[0], "/from", faults)
 
 
 def _recipients(rcpt_to: Sequence[str], max_recipients: int, faults: Faults) -> tuple[Recipient, ...]:
     if not rcpt_to:
         faults.add("/to", FaultCode.REQUIRED, "give the envelope's recipients as ?to= in the query")
     if len(rcpt_to) > max_recipients:
-        faults.add("/to", FaultCode.TOO_MANY, f"a message has at most {max_recipients} recipients")
+        too_many_recipients(max_recipients, "/to", faults)
         return ()
-    first: dict[Address, str] = {}
-    for position, text in enumerate(rcpt_to):
-        place = f"/to/{position}" if len(rcpt_to) > 1 else "/to"
-        address = _address(text, place, faults)
-        if address is not None:
-            first.setdefault(address, place)
-    return tuple(Recipient(address, place) for address, place in first.items())
-
-
-def _address(text: str, pointer: str, faults: Faults) -> Address | None:
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        faults.add(pointer, FaultCode.INVALID_ADDRESS, str(error))
-        return None
+    if len(rcpt_to) == 1:
+        return check_recipients([("/to", rcpt_to[0])], faults)
+    return check_recipients(((f"/to/{at}", text) for at, text in enumerate(rcpt_to)), faults)
 
 
 def _canonical(octets: bytes, faults: Faults) -> bytes:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mailgate.model.address import Address, Mailbox
 from mailgate.model.submission import check_content
 from mailgate.wire.mime import Attachment, Draft, compose, header_fields
+from mailgate.wire.mime.bodies import base64_lines
 
 DEVICE = Mailbox(Address("dev", "x.kr"), "장치 7")
 KIM = Mailbox(Address("kim", "xn--3e0b707e.kr"), "김철수")
@@ -52,7 +53,7 @@ def content_of(part: EmailMessage) -> str:
 
 
 def attachment(content: bytes, filename: str = "a.bin", **more) -> Attachment:
-    return Attachment(filename=filename, content=b64encode(content), **more)
+    return Attachment(filename=filename, content=base64_lines(b64encode(content)), **more)
 
 
 @given(one_line)

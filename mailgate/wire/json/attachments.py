@@ -1,23 +1,18 @@
 """Check the attachments of a request."""
 
-import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 
 from mailgate.model.refusal import FaultCode
 from mailgate.wire.faults import Faults
+from mailgate.wire.files import check_content_id, check_content_type, check_filename
 from mailgate.wire.json.schema import AttachmentObject
+from mailgate.wire.mime.bodies import base64_lines
 from mailgate.wire.mime.compose import OCTET_STREAM, Attachment
 
 MAX_ATTACHMENTS = 100
-MAX_FILENAME_OCTETS = 255
-MAX_CONTENT_TYPE = 200
-MAX_CONTENT_ID = 200
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+"
-_CONTENT_TYPE = re.compile(rf'{_ATOM}/{_ATOM}(?:; *{_ATOM}=(?:{_ATOM}|"[ !#-\[\]-~]*"))*')
-_CONTENT_ID = re.compile(r"[!-;=?-~]+")
 
 
 def check_attachments(objects: Sequence[AttachmentObject], faults: Faults) -> list[Attachment]:
@@ -55,53 +50,19 @@ def _check_attachment(given: AttachmentObject, pointer: str, faults: Faults) -> 
     if content is None:
         detail = "the content is not base64 (RFC 4648 section 4)"
         faults.add(f"{pointer}/content", FaultCode.INVALID_BASE64, detail)
-    _check_filename(given.filename, f"{pointer}/filename", faults)
+    check_filename(given.filename, f"{pointer}/filename", faults)
     if given.content_type is not None:
-        _check_content_type(given.content_type, f"{pointer}/content_type", faults)
+        check_content_type(given.content_type, f"{pointer}/content_type", faults)
     content_id = None if given.content_id is None else given.content_id.removeprefix("<").removesuffix(">")
     if content_id is not None:
-        _check_content_id(content_id, f"{pointer}/content_id", faults)
+        check_content_id(content_id, f"{pointer}/content_id", faults)
     if content is None:
         return None
     disposition = given.disposition or ("attachment" if content_id is None else "inline")
     return Attachment(
         filename=given.filename,
-        content=content,
+        content=base64_lines(content),
         content_type=given.content_type or OCTET_STREAM,
         content_id=content_id,
         inline=disposition == "inline",
     )
-
-
-def _check_filename(filename: str, pointer: str, faults: Faults) -> None:
-    if not filename:
-        faults.add(pointer, FaultCode.REQUIRED, "an attachment has a file name")
-    elif len(filename.encode()) > MAX_FILENAME_OCTETS:
-        detail = f"a file name has at most {MAX_FILENAME_OCTETS} octets of UTF-8"
-        faults.add(pointer, FaultCode.TOO_LONG, detail)
-    else:
-        faults.control(filename, pointer, "a file name")
-
-
-def _check_content_type(content_type: str, pointer: str, faults: Faults) -> None:
-    if len(content_type) > MAX_CONTENT_TYPE:
-        detail = f"a content type has at most {MAX_CONTENT_TYPE} characters"
-        faults.add(pointer, FaultCode.TOO_LONG, detail)
-    elif faults.control(content_type, pointer, "a content type"):
-        return
-    elif not _CONTENT_TYPE.fullmatch(content_type):
-        detail = "a content type has the form type/subtype, with parameters as ; name=value"
-        faults.add(pointer, FaultCode.INVALID_HEADER, detail)
-    elif content_type.lower().startswith("multipart/"):
-        faults.add(pointer, FaultCode.INVALID_HEADER, "an attachment is one file, not a multipart")
-
-
-def _check_content_id(content_id: str, pointer: str, faults: Faults) -> None:
-    if len(content_id) > MAX_CONTENT_ID:
-        detail = f"a content id has at most {MAX_CONTENT_ID} characters"
-        faults.add(pointer, FaultCode.TOO_LONG, detail)
-    elif faults.control(content_id, pointer, "a content id"):
-        return
-    elif not _CONTENT_ID.fullmatch(content_id):
-        detail = "a content id is printable ASCII without spaces or angle brackets"
-        faults.add(pointer, FaultCode.INVALID_HEADER, detail)

@@ -3,7 +3,6 @@
 import json
 import re
 from codecs import BOM_UTF8
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -12,7 +11,7 @@ import msgspec
 from mailgate.model.refusal import FaultCode, Refusal, RefusalCode
 from mailgate.model.submission import Submission
 from mailgate.wire.faults import Faults
-from mailgate.wire.json.check import check
+from mailgate.wire.json.check import check, seconds
 from mailgate.wire.json.schema import MessageRequest, member_count
 from mailgate.wire.json.shape import mend
 from mailgate.wire.mime.compose import compose
@@ -69,14 +68,10 @@ def decode_message(
         eight_bit=not content.isascii(),
         idempotency_key=idempotency_key,
         metadata=request.metadata or {},
-        scheduled_at=_seconds(request.scheduled_at),
-        expires_at=_seconds(request.expires_at),
+        scheduled_at=seconds(request.scheduled_at),
+        expires_at=seconds(request.expires_at),
         dry_run=request.dry_run,
     )
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
 
 
 def _has_too_many_values(body: bytes) -> bool:

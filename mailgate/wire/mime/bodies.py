@@ -8,6 +8,8 @@ from struct import Struct
 from mailgate.model.submission import has_long_line
 
 BASE64_LINE = 76
+BASE64_LINE_OCTETS = BASE64_LINE // 4 * 3
+"""Octets that fill a line of base64."""
 
 _BASE64_LINE = Struct(f"{BASE64_LINE}s")
 _PLAIN_OCTETS = b"\t\r\n" + bytes(range(0x20, 0x7F))
@@ -66,3 +68,44 @@ def base64_lines(encoded: bytes) -> bytes:
     if whole < len(encoded):
         lines.append(encoded[whole:])
     return b"\r\n".join(lines)
+
+
+def base64_length(octets: int) -> int:
+    """Return how long so many octets are in the lines that `base64_lines` makes."""
+    encoded = (octets + 2) // 3 * 4
+    return encoded + 2 * max(0, (encoded - 1) // BASE64_LINE)
+
+
+class Base64Lines:
+    """
+    Encodes octets that come in pieces into what `base64_lines` makes of the whole, and keeps next to nothing.
+
+    The results of `encode`, in order, and of `finish` are to be put one behind the other.
+    """
+
+    __slots__ = ("_begun", "_rest")
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._rest = b""
+
+    def encode(self, octets: bytes) -> bytes:
+        """Return the lines that the octets fill, after what was left of those before."""
+        waiting = self._rest + octets
+        whole = len(waiting) - len(waiting) % BASE64_LINE_OCTETS
+        self._rest = waiting[whole:]
+        return self._lines(waiting[:whole])
+
+    def finish(self) -> bytes:
+        """Return the last line, if there is one that wasn't full."""
+        rest, self._rest = self._rest, b""
+        return self._lines(rest)
+
+    def _lines(self, octets: bytes) -> bytes:
+        if not octets:
+            return b""
+        lines = base64_lines(b2a_base64(octets, newline=False))
+        if self._begun:
+            return b"\r\n" + lines
+        self._begun = True
+        return lines

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from mailgate.model.address import Mailbox
-from mailgate.wire.mime.bodies import Part, base64_lines, text_part
+from mailgate.wire.mime.bodies import Part, text_part
 from mailgate.wire.mime.fields import fold, mailbox_list, parameter, unstructured, verbatim
 
 OCTET_STREAM = "application/octet-stream"
@@ -22,7 +22,7 @@ class Attachment:
 
     Attributes:
         filename: as its reader will see it; no control characters.
-        content: the file in base64, canonical and without line ends.
+        content: the file in base64, in lines of 76 characters with CRLF between them (`Base64Lines` makes them).
         content_type: ``type/subtype``, with parameters if need be. ``message/*`` goes as application/octet-stream,
             because RFC 2046 section 5.2.1 allows it no base64.
         content_id: what ``cid:`` links of the HTML name, without angle brackets; or None.
@@ -110,7 +110,7 @@ def _file_part(attachment: Attachment) -> Part:
     ]
     if attachment.content_id:
         fields.append(f"Content-ID: <{attachment.content_id}>\r\n")
-    return Part("".join(fields), (base64_lines(attachment.content),))
+    return Part("".join(fields), (attachment.content,))
 
 
 class _Boundaries:
