@@ -4,6 +4,16 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from mailgate.intake.rates import Rates
+from mailgate.intake.refusals import (
+    DRAINING,
+    IN_PROGRESS,
+    KEY_REUSED,
+    NOT_FOUND,
+    STORAGE_UNAVAILABLE,
+    UNKNOWN,
+    quota_exceeded,
+    rate_limited,
+)
 from mailgate.intake.values import Admission, Handover, Limits, Origin, Standing
 from mailgate.intake.waiting import Attempts
 from mailgate.model.defect import describe_defect
@@ -12,11 +22,11 @@ from mailgate.model.ids import is_id, new_id
 from mailgate.model.journal import Journal
 from mailgate.model.outcome import Status
 from mailgate.model.receipt import DryRun, MessageRecord, Receipt
-from mailgate.model.refusal import Refusal, RefusalCode
-from mailgate.model.submission import Submission
+from mailgate.model.refusal import Refusal
+from mailgate.model.submission import Parties, Submission
 from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.decide import decide
-from mailgate.policy.rules import ClientRules
+from mailgate.policy.rules import ClientRules, Rate
 from mailgate.queue.interface import (
     Claim,
     IdempotencyKeyReusedError,
@@ -27,17 +37,6 @@ from mailgate.queue.interface import (
     QuotaExceededError,
 )
 from mailgate.wire.mime import Trace, header_fields, stamp
-
-_DRAINING = Refusal(RefusalCode.DRAINING, "the gateway is shutting down", retry_after=10)
-_NOT_FOUND = Refusal(RefusalCode.NOT_FOUND, "there is no such message")
-_UNKNOWN = Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate")
-_IN_PROGRESS = Refusal(
-    RefusalCode.IDEMPOTENCY_IN_PROGRESS,
-    "the first request with this idempotency key is still in progress",
-    retry_after=1,
-)
-_KEY_REUSED = Refusal(RefusalCode.IDEMPOTENCY_KEY_REUSED, "the idempotency key was used before for other content")
-_STORAGE_RETRY = 30.0
 
 
 class Intake:
@@ -97,10 +96,10 @@ class Intake:
         now = self._clock.seconds()
         rules = self.directory.rules(identity.label)
         if self._draining or rules is None:
-            return succeed(self._refused(identity, origin, _DRAINING if self._draining else _UNKNOWN))
+            return succeed(self._refused(identity, origin, DRAINING if self._draining else UNKNOWN))
         message = self._compose(identity, rules, submission, origin, now)
-        refusal = decide(rules, submission, size=len(message.content), max_message=self.limits.max_message)
-        refusal = refusal or self._admission()
+        size = len(message.content)
+        refusal = self._judge(rules, submission.parties, size)
         if refusal is None and submission.dry_run:
             return succeed(_dry_run(rules, message))
         refusal = refusal or self._take(identity, rules, now)
@@ -110,6 +109,23 @@ class Intake:
         answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
         Deferred.fromCoroutine(self._store(identity, message, origin)).addBoth(answer.callback)
         return answer
+
+    def check(self, identity: ClientIdentity, parties: Parties, size: int) -> Deferred[Refusal | None]:
+        """
+        Tell what `submit` would refuse of a message that is still being written, or None.
+
+        `parties` and `size`, in octets, are what is known of it so far. Nothing is stored and nothing is taken
+        from a rate or quota, but one that is used up is told.
+        """
+        return Deferred.fromCoroutine(self._check(identity, parties, size))
+
+    def find_by_key(self, identity: ClientIdentity, key: str) -> Deferred[MessageRecord | Refusal]:
+        """
+        Return the client's message of this idempotency key.
+
+        Refusals: `idempotency_in_progress` while it is on its way to the disk; `not_found`.
+        """
+        return Deferred.fromCoroutine(self._find_by_key(identity, key))
 
     def find(self, identity: ClientIdentity, message: str) -> Deferred[MessageRecord | Refusal]:
         """Return the client's own message, or the refusal `not_found`; another client's is not found either."""
@@ -131,27 +147,60 @@ class Intake:
         """Return the client's rules and what is left of its rate and quota."""
         return Deferred.fromCoroutine(self._describe(identity))
 
+    def _judge(self, rules: ClientRules, parties: Parties, size: int) -> Refusal | None:
+        return decide(rules, parties, size=size, max_message=self.limits.max_message) or self._admission()
+
+    async def _check(self, identity: ClientIdentity, parties: Parties, size: int) -> Refusal | None:
+        rules = self.directory.rules(identity.label)
+        if self._draining or rules is None:
+            return DRAINING if self._draining else UNKNOWN
+        refusal = self._judge(rules, parties, size)
+        if refusal is not None:
+            return refusal
+        now = self._clock.seconds()
+        if rules.rate is not None:
+            wait = self._rates.wait(identity.client, rules.rate, now)
+            if wait:
+                return rate_limited(rules.rate, wait)
+        if rules.quota is None:
+            return None
+        left = await self._quota_left(identity, rules.quota, now)
+        if isinstance(left, Refusal):
+            return left
+        return None if left else quota_exceeded(rules.quota.period - now % rules.quota.period)
+
+    async def _quota_left(self, identity: ClientIdentity, quota: Rate, now: float) -> int | Refusal:
+        try:
+            used = await self._queue.used(identity.client, quota.period, now)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
+            return self._storage_trouble(error)
+        return max(0, quota.count - used)
+
+    async def _find_by_key(self, identity: ClientIdentity, key: str) -> MessageRecord | Refusal:
+        if (identity.client, key) in self._in_progress:
+            return IN_PROGRESS
+        try:
+            return await self._queue.find_by_key(identity.client, key) or NOT_FOUND
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
+            return self._storage_trouble(error)
+
     async def _find(self, identity: ClientIdentity, message: str) -> MessageRecord | Refusal:
         if not is_id(message):
-            return _NOT_FOUND
+            return NOT_FOUND
         try:
-            return await self._queue.find(identity.client, message) or _NOT_FOUND
+            return await self._queue.find(identity.client, message) or NOT_FOUND
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
             return self._storage_trouble(error)
 
     async def _describe(self, identity: ClientIdentity) -> Standing | Refusal:
         rules = self.directory.rules(identity.label)
         if rules is None:
-            return _UNKNOWN
+            return UNKNOWN
         now = self._clock.seconds()
         rate = None if rules.rate is None else self._rates.left(identity.client, rules.rate, now)
-        quota = None
-        if rules.quota is not None:
-            try:
-                used = await self._queue.used(identity.client, rules.quota.period, now)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
-                return self._storage_trouble(error)
-            quota = max(0, rules.quota.count - used)
+        quota = None if rules.quota is None else await self._quota_left(identity, rules.quota, now)
+        if isinstance(quota, Refusal):
+            return quota
         return Standing({**rules.describe(), "max_message": self.max_message(identity)}, rate, quota)
 
     async def _wait(self, identity: ClientIdentity, message: str, seconds: float) -> MessageRecord | Refusal:
@@ -209,22 +258,24 @@ class Intake:
         if rules.rate is None:
             return None
         wait = self._rates.take(identity.client, rules.rate, now)
-        if not wait:
-            return None
-        return Refusal(RefusalCode.RATE_LIMITED, f"more than {rules.rate} messages", retry_after=max(1.0, wait))
+        return rate_limited(rules.rate, wait) if wait else None
 
     async def _store(
         self, identity: ClientIdentity, message: NewMessage, origin: Origin
     ) -> Receipt | DryRun | Refusal:
         key = (identity.client, message.idempotency_key)
         if key in self._in_progress:
-            return self._refused(identity, origin, _IN_PROGRESS)
+            return self._refused(identity, origin, IN_PROGRESS)
         if message.idempotency_key is not None:
             self._in_progress.add(key)
         try:
             receipt = await self._queue.accept(message)
+        except IdempotencyKeyReusedError:
+            return self._refused(identity, origin, KEY_REUSED)
+        except QuotaExceededError as error:
+            return self._refused(identity, origin, quota_exceeded(error.retry_after))
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may try again
-            return self._refused(identity, origin, self._refusal_of(error))
+            return self._refused(identity, origin, self._storage_trouble(error))
         finally:
             self._in_progress.discard(key)
         self._journal_acceptance(message, receipt, origin)
@@ -235,24 +286,11 @@ class Intake:
                 self._handover.wake()
         return receipt
 
-    def _refusal_of(self, error: Exception) -> Refusal:
-        if isinstance(error, IdempotencyKeyReusedError):
-            return _KEY_REUSED
-        if isinstance(error, QuotaExceededError):
-            return Refusal(
-                RefusalCode.QUOTA_EXCEEDED,
-                "the client's quota is used up",
-                retry_after=max(1.0, error.retry_after),
-            )
-        return self._storage_trouble(error)
-
     def _storage_trouble(self, error: Exception) -> Refusal:
         # A defect is told like a broken disk: the client's next try may still succeed, and must be answered.
         reason = str(error) if isinstance(error, QueueError) else describe_defect(error)
         self._journal.record("queue.error", reason=reason)
-        return Refusal(
-            RefusalCode.STORAGE_UNAVAILABLE, "the queue can't be used right now", retry_after=_STORAGE_RETRY
-        )
+        return STORAGE_UNAVAILABLE
 
     def _journal_acceptance(self, message: NewMessage, receipt: Receipt, origin: Origin) -> None:
         self._journal.record(

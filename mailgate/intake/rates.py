@@ -25,5 +25,9 @@ class Rates:
         """Return how many messages the client may send at once."""
         return int(self._bucket(client, rate, now).at(rate, now).tokens)
 
+    def wait(self, client: str, rate: Rate, now: float) -> float:
+        """Return what `take` would, and take nothing."""
+        return self._bucket(client, rate, now).take(rate, now)[1]
+
     def _bucket(self, client: str, rate: Rate, now: float) -> Bucket:
         return self._buckets.get(client) or Bucket.full(rate, now)

@@ -59,12 +59,14 @@ class Fault:
         pointer: where, as a JSON pointer (RFC 6901) in the HTTPS request, like ``/to/1``.
         code: what kind of fault.
         detail: a sentence that a person can act on; never holds message content.
+        address: the addr-spec that is at fault, where it is one address; empty otherwise.
 
     """
 
     pointer: str
     code: FaultCode
     detail: str
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

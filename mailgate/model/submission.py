@@ -42,6 +42,22 @@ class Envelope:
         return self.sender.needs_smtputf8 or any(r.address.needs_smtputf8 for r in self.recipients)
 
 
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """
+    Whom a message is from and whom it is for: what a client's rules are held against.
+
+    Attributes:
+        senders: the header's authors and the envelope's sender, each once, with the place in the request (a JSON
+            pointer) that named it.
+        recipients: the envelope's recipients.
+
+    """
+
+    senders: tuple[tuple[str, Address], ...]
+    recipients: tuple[Recipient, ...]
+
+
 def has_long_line(content: bytes) -> bool:
     """Tell whether a line of canonical octets is over 998 octets long without its CRLF."""
     start, end = 0, len(content)
@@ -113,6 +129,14 @@ class Submission:
         if not self.authors:
             raise ValueError("a message has an author")
         check_content(self.content)
+
+    @property
+    def parties(self) -> Parties:
+        """Whom the message is from and for."""
+        authors = [(self.author_source, author) for author in self.authors]
+        envelope = self.envelope
+        senders = dict.fromkeys([*authors, (envelope.sender_source, envelope.sender)])
+        return Parties(tuple(senders), envelope.recipients)
 
     @property
     def needs_smtputf8(self) -> bool:

@@ -2,26 +2,26 @@
 
 from mailgate.model.address import Address
 from mailgate.model.refusal import Fault, FaultCode, Refusal, RefusalCode
-from mailgate.model.submission import Submission
+from mailgate.model.submission import Parties
 from mailgate.policy.rules import AddressPattern, ClientRules
 from mailgate.wire.address import display
 
 
-def decide(rules: ClientRules, submission: Submission, *, size: int, max_message: int) -> Refusal | None:
+def decide(rules: ClientRules, parties: Parties, *, size: int, max_message: int) -> Refusal | None:
     """
-    Return why the rules refuse the submission, or None where they allow it.
+    Return why the rules refuse a message between these parties, or None where they allow it.
 
     `size` is that of the composed message and `max_message` the gateway's limit, in octets. The refusal's
     code is that of the first fault in the order sender, recipients, size; its faults are all there are.
     """
-    senders = _sender_faults(rules, submission)
+    senders = tuple(
+        _not_allowed(source, address, "a sender this client may use")
+        for source, address in parties.senders
+        if not _any(rules.senders, address)
+    )
     recipients = tuple(
-        Fault(
-            recipient.source,
-            FaultCode.NOT_IN_POLICY,
-            f"{display(str(recipient.address))} is not a recipient this client may send to",
-        )
-        for recipient in submission.envelope.recipients
+        _not_allowed(recipient.source, recipient.address, "a recipient this client may send to")
+        for recipient in parties.recipients
         if not _any(rules.recipients, recipient.address)
     )
     limit = max_message if rules.max_message is None else min(rules.max_message, max_message)
@@ -40,17 +40,9 @@ def decide(rules: ClientRules, submission: Submission, *, size: int, max_message
     return None
 
 
-def _sender_faults(rules: ClientRules, submission: Submission) -> tuple[Fault, ...]:
-    envelope = submission.envelope
-    named = dict.fromkeys(
-        [(submission.author_source, author) for author in submission.authors]
-        + [(envelope.sender_source, envelope.sender)]
-    )
-    return tuple(
-        Fault(source, FaultCode.NOT_IN_POLICY, f"{display(str(address))} is not a sender this client may use")
-        for source, address in named
-        if not _any(rules.senders, address)
-    )
+def _not_allowed(source: str, address: Address, what: str) -> Fault:
+    written = str(address)
+    return Fault(source, FaultCode.NOT_IN_POLICY, f"{display(written)} is not {what}", written)
 
 
 def _any(patterns: tuple[AddressPattern, ...], address: Address) -> bool:

@@ -222,6 +222,9 @@ class Queue(Protocol):
     def find(self, client: str, message: str) -> Deferred[MessageRecord | None]:
         """Return the client's own message of that id; None if there is none, or it is another client's."""
 
+    def find_by_key(self, client: str, key: str) -> Deferred[MessageRecord | None]:
+        """Return the message that the client stored under this idempotency key; None if there is none."""
+
     def used(self, client: str, period: float, now: float) -> Deferred[int]:
         """Return how many messages count against a quota of that period in the window that holds `now`."""
 

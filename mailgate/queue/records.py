@@ -10,7 +10,7 @@ from mailgate.model.outcome import Reply, Status
 from mailgate.model.receipt import MessageRecord, RecipientRecord
 from mailgate.queue.accepting import window_start
 from mailgate.queue.interface import KEY_SECONDS
-from mailgate.queue.schema import MESSAGES, RECIPIENTS, USAGE
+from mailgate.queue.schema import KEYS, MESSAGES, RECIPIENTS, USAGE
 
 PURGE_LIMIT = 500
 """Messages that one step of a purge forgets at most."""
@@ -30,6 +30,9 @@ _MESSAGE = sa.select(
 ).where(MESSAGES.c.id == sa.bindparam("message"), MESSAGES.c.client == sa.bindparam("owner"))
 _RECIPIENTS = (
     sa.select(RECIPIENTS).where(RECIPIENTS.c.message == sa.bindparam("of")).order_by(RECIPIENTS.c.position)
+)
+_OF_KEY = sa.select(KEYS.c.message).where(
+    KEYS.c.client == sa.bindparam("owner"), KEYS.c.key == sa.bindparam("named")
 )
 _NEXT_DUE = sa.select(sa.func.min(MESSAGES.c.due_at)).where(MESSAGES.c.due_at.is_not(None))
 _USED = sa.select(USAGE.c.messages).where(
@@ -65,6 +68,12 @@ def find(connection: Connection, client: str, message: str, now: float) -> Messa
         recipients=tuple(_recipient(each, status) for each in connection.execute(_RECIPIENTS, {"of": message})),
         metadata=json.loads(row.labels),
     )
+
+
+def find_by_key(connection: Connection, client: str, key: str, now: float) -> MessageRecord | None:
+    """Return the message that the client's idempotency key stands for, as it stands at `now`, or None."""
+    message = connection.execute(_OF_KEY, {"owner": client, "named": key}).scalar_one_or_none()
+    return None if message is None else find(connection, client, message, now)
 
 
 def _status(row: Row[*tuple[Any, ...]], now: float) -> Status:

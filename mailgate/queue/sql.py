@@ -91,6 +91,11 @@ class SqlQueue:
         now = self._clock.seconds()
         return self._read(lambda connection: records.find(connection, client, message, now))
 
+    def find_by_key(self, client: str, key: str) -> Deferred[MessageRecord | None]:
+        """Return the message that the client stored under the key, as Queue says."""
+        now = self._clock.seconds()
+        return self._read(lambda connection: records.find_by_key(connection, client, key, now))
+
     def used(self, client: str, period: float, now: float) -> Deferred[int]:
         """Return how many messages count against a quota, as Queue says."""
         return self._read(lambda connection: records.used(connection, client, period, now))

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from mailgate.model.refusal import Fault, Refusal, RefusalCode
+from mailgate.model.refusal import FaultCode, Refusal, RefusalCode
 
 TYPE_PREFIX = "https://mailgate.example/problems/"
 
@@ -52,6 +52,14 @@ _FRAGMENT: Final = "/~!$&'()*+,;=:@-._?"
 """What a URI's fragment holds unencoded (RFC 3986 section 3.5)."""
 
 
+class ProblemFault(msgspec.Struct, frozen=True):
+    """One of a problem's faults; the pointer is a URI fragment."""
+
+    pointer: str
+    code: FaultCode
+    detail: str
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The members of a problem document; `limit` and `actual` are octets, where a size was the reason."""
 
@@ -62,7 +70,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: RefusalCode
     request_id: str
     retryable: bool
-    errors: tuple[Fault, ...] = ()
+    errors: tuple[ProblemFault, ...] = ()
     limit: int | None = None
     actual: int | None = None
 
@@ -84,7 +92,7 @@ def problem(refusal: Refusal, request_id: str) -> bytes:
             code=refusal.code,
             request_id=request_id,
             retryable=refusal.code in _RETRYABLE,
-            errors=tuple(Fault(_fragment(fault.pointer), fault.code, fault.detail) for fault in refusal.faults),
+            errors=tuple(ProblemFault(_fragment(each.pointer), each.code, each.detail) for each in refusal.faults),
             limit=refusal.limit,
             actual=refusal.actual,
         )

@@ -1,4 +1,4 @@
-"""Certificates and submissions for decisions about them."""
+"""Certificates, and the parties of messages, for decisions about them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ import pytest
 
 from mailgate.model.address import Address
 from mailgate.model.identity import PeerCertificate
-from mailgate.model.submission import Envelope, Recipient, Submission
+from mailgate.model.submission import Envelope, Parties, Recipient, Submission
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def certificate() -> Callable[..., PeerCertificate]:
 
 
 @pytest.fixture
-def submission() -> Callable[..., Submission]:
+def parties() -> Callable[..., Parties]:
     def make(
         sender: str = "dev@x.kr", recipients: tuple[str, ...] = ("kim@y.kr",), author: str | None = None
-    ) -> Submission:
+    ) -> Parties:
         envelope = Envelope(
             Address(*sender.split("@")),
             tuple(Recipient(Address(*text.split("@")), f"/to/{place}") for place, text in enumerate(recipients)),
@@ -42,6 +42,6 @@ def submission() -> Callable[..., Submission]:
             envelope=envelope,
             authors=(Address(*(author or sender).split("@")),),
             content=b"Subject: x\r\n\r\nx\r\n",
-        )
+        ).parties
 
     return make

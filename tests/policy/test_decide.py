@@ -18,34 +18,35 @@ def rules(senders=("*@x.kr",), recipients=("*",), **changes):
     )
 
 
-def test_what_the_rules_allow_is_not_refused(submission):
-    assert decide(rules(), submission(), size=100, max_message=100) is None
+def test_what_the_rules_allow_is_not_refused(parties):
+    assert decide(rules(), parties(), size=100, max_message=100) is None
 
 
-def test_the_envelope_sender_and_the_header_from_are_bound_alike(submission):
-    spoofed_header = decide(rules(), submission(author="ceo@y.kr"), size=1, max_message=9)
-    spoofed_envelope = decide(rules(), submission("ceo@y.kr", author="dev@x.kr"), size=1, max_message=9)
+def test_the_envelope_sender_and_the_header_from_are_bound_alike(parties):
+    spoofed_header = decide(rules(), parties(author="ceo@y.kr"), size=1, max_message=9)
+    spoofed_envelope = decide(rules(), parties("ceo@y.kr", author="dev@x.kr"), size=1, max_message=9)
     for refusal in (spoofed_header, spoofed_envelope):
         assert refusal.code is RefusalCode.SENDER_NOT_ALLOWED
         assert [(fault.pointer, fault.code) for fault in refusal.faults] == [("/from", FaultCode.NOT_IN_POLICY)]
         assert "ceo@y.kr" in refusal.detail
+        assert refusal.faults[0].address == "ceo@y.kr"
 
 
-def test_an_internationalised_domain_is_told_as_people_read_it(submission):
+def test_an_internationalised_domain_is_told_as_people_read_it(parties):
     recipients = ("ceo@xn--vf4b131b.xn--3e0b707e",)
-    refusal = decide(rules(recipients=["*@x.kr"]), submission(recipients=recipients), size=1, max_message=9)
+    refusal = decide(rules(recipients=["*@x.kr"]), parties(recipients=recipients), size=1, max_message=9)
     assert "ceo@회사.한국" in refusal.detail
 
 
-def test_one_address_in_both_places_is_one_fault(submission):
-    refusal = decide(rules(), submission("ceo@y.kr"), size=1, max_message=9)
+def test_one_address_in_both_places_is_one_fault(parties):
+    refusal = decide(rules(), parties("ceo@y.kr"), size=1, max_message=9)
     assert len(refusal.faults) == 1
 
 
-def test_every_recipient_at_fault_is_named_with_its_place(submission):
+def test_every_recipient_at_fault_is_named_with_its_place(parties):
     refusal = decide(
         rules(recipients=["*@y.kr"]),
-        submission(recipients=("a@y.kr", "b@z.kr", "c@z.kr")),
+        parties(recipients=("a@y.kr", "b@z.kr", "c@z.kr")),
         size=1,
         max_message=9,
     )
@@ -54,15 +55,15 @@ def test_every_recipient_at_fault_is_named_with_its_place(submission):
 
 
 @pytest.mark.parametrize(("own", "gateway", "limit"), [(None, 10, 10), (5, 10, 5), (50, 10, 10)])
-def test_the_smaller_limit_counts_and_is_told_with_the_actual_size(submission, own, gateway, limit):
-    refusal = decide(rules(max_message=own), submission(), size=limit + 1, max_message=gateway)
+def test_the_smaller_limit_counts_and_is_told_with_the_actual_size(parties, own, gateway, limit):
+    refusal = decide(rules(max_message=own), parties(), size=limit + 1, max_message=gateway)
     assert refusal.code is RefusalCode.MESSAGE_TOO_LARGE
     assert (refusal.limit, refusal.actual) == (limit, limit + 1)
-    assert decide(rules(max_message=own), submission(), size=limit, max_message=gateway) is None
+    assert decide(rules(max_message=own), parties(), size=limit, max_message=gateway) is None
 
 
-def test_all_faults_are_told_and_the_sender_decides(submission):
-    refusal = decide(rules(recipients=["*@y.kr"]), submission("a@z.kr", ("b@z.kr",)), size=10, max_message=9)
+def test_all_faults_are_told_and_the_sender_decides(parties):
+    refusal = decide(rules(recipients=["*@y.kr"]), parties("a@z.kr", ("b@z.kr",)), size=10, max_message=9)
     assert refusal.code is RefusalCode.SENDER_NOT_ALLOWED
     assert [fault.pointer for fault in refusal.faults] == ["/from", "/to/0", ""]
 

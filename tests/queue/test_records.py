@@ -8,7 +8,7 @@ from mailgate.queue import records
 from mailgate.queue.accepting import accept
 from mailgate.queue.interface import KEY_SECONDS, Quota, Settlement
 from mailgate.queue.leasing import claim, release
-from mailgate.queue.records import find, next_due, purge, used
+from mailgate.queue.records import find, find_by_key, next_due, purge, used
 from mailgate.queue.schema import METADATA
 from mailgate.queue.settling import settle
 
@@ -39,6 +39,16 @@ def test_a_client_finds_its_own_messages_only(connection, new_message, now):
     assert [each.address for each in record.recipients] == ["김@example.com", "lee@example.com"]
     assert find(connection, "another", message.id, now) is None
     assert find(connection, message.client, "unknown", now) is None
+
+
+def test_a_client_finds_its_message_by_its_key(connection, new_message, now):
+    message = new_message(idempotency_key="b7-12")
+    accept(connection, [message, new_message(), new_message(client="another", idempotency_key="k")], "here", now)
+    assert find_by_key(connection, message.client, "b7-12", now) == find(
+        connection, message.client, message.id, now
+    )
+    assert find_by_key(connection, message.client, "k", now) is None
+    assert find_by_key(connection, "another", "b7-12", now) is None
 
 
 def test_a_scheduled_message_is_queued_once_its_time_has_come(connection, new_message, now):

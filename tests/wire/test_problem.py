@@ -32,7 +32,7 @@ def test_every_refusal_has_its_status():
 
 def test_a_problem_holds_all_a_client_needs():
     faults = (
-        Fault("/to/1", FaultCode.NOT_IN_POLICY, "lee@x.kr is not allowed"),
+        Fault("/to/1", FaultCode.NOT_IN_POLICY, "lee@x.kr is not allowed", "lee@x.kr"),
         Fault("/headers/X-한국~1 %", FaultCode.INVALID_HEADER, "no"),
         Fault("", FaultCode.WRONG_TYPE, "this must be an object"),
     )
