@@ -23,6 +23,7 @@ from mailgate.queue.opening import make_queue
 from mailgate.queue.sql import SqlQueue
 from mailgate.services import Part, Ports, Stages, StartError
 from mailgate.settings import Settings
+from mailgate.trust.connections import ConnectionLimits
 from mailgate.trust.server import ServerTrust
 from mailgate.trust.settings import TrustError
 
@@ -57,7 +58,8 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         clock=reactor,
     )
     dispatcher.on_settled = lambda message, _outcomes: intake.settled(message)
-    https = make_https_door(intake, trust, settings.limits, reactor, journal)
+    connections = ConnectionLimits(settings.limits.connections, settings.limits.connections_per_address)
+    https = make_https_door(intake, trust, settings.limits, connections, reactor, journal)
     return Stages(
         [
             Part(_nothing, lambda: _end(journal, trust)),

@@ -12,6 +12,7 @@ from twisted.web import http
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides, implementer
 
+from mailgate.doors.connections import DRAIN_OCTETS, DRAIN_SECONDS
 from mailgate.doors.desk import Desk
 from mailgate.doors.request import Dispatch, GatewayRequest
 from mailgate.model.refusal import Refusal, RefusalCode
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 75.0
 """How long a connection may stay open without a request."""
-
-DRAIN_SECONDS = 5.0
-DRAIN_OCTETS = 256 * 1024
-"""After an early answer so much more is read and thrown away, and a connection still open by then is reset.
-
-A reset at once would take the answer with it."""
 
 _GOODBYE_SECONDS = 1.0
 """How long a connection that nothing is owed to may take to close: many clients only notice when they next ask."""
@@ -179,6 +174,10 @@ class GatewayChannel(http.HTTPChannel):
         if self._phase in {Phase.HANDSHAKE, Phase.IDLE}:
             self._enter(Phase.CLOSING, _GOODBYE_SECONDS)
             self.loseConnection()
+
+    def abort(self) -> None:
+        """Close now, whatever is under way."""
+        self.transport.abortConnection()
 
     def expire(self) -> None:
         """Do what the deadline was for."""

@@ -6,11 +6,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import datetimeToString
 
 from mailgate.doors.bodies import Bodies
+from mailgate.doors.reception import Reception
 from mailgate.doors.settings import LimitSettings, body_limit
 from mailgate.intake import Intake
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.journal import Journal
-from mailgate.model.refusal import Refusal, RefusalCode
 
 DOOR = "https"
 
@@ -18,30 +18,20 @@ EXPIRY_NOTICE = timedelta(days=30)
 """A certificate that ends within this time is told so on every answer."""
 
 
-class Desk:
+class Desk(Reception):
     """
     Judges who asks and how much may be taken, and keeps count.
 
     Attributes:
-        draining: whether the door is closing, and takes nothing new.
         bodies: what request bodies hold in memory.
 
     """
 
     def __init__(self, intake: Intake, limits: LimitSettings, journal: Journal, clock: IReactorTime) -> None:
+        super().__init__(DOOR, intake, journal, clock)
         self.limits = limits
-        self.clock = clock
-        self.draining = False
         self.bodies = Bodies(limits.max_body)
-        self._intake = intake
-        self._journal = journal
         self._date = (0, b"")
-
-    def identify(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
-        """Return the client that the certificate proves right now, which may change while a connection lives."""
-        if peer.time_left(datetime.fromtimestamp(self.clock.seconds(), UTC)) < timedelta(0):
-            return Refusal(RefusalCode.CLIENT_UNKNOWN, "the client certificate has expired")
-        return self._intake.identify(peer, DOOR)
 
     def body_limit(self, identity: ClientIdentity) -> int:
         """Return the octets a body of this client may have."""
@@ -61,20 +51,3 @@ class Desk:
         if self._date[0] != now:
             self._date = (now, datetimeToString(now))
         return self._date[1]
-
-    def tell_refusal(
-        self, refusal: Refusal, *, request_id: str, address: str, client: str | None, peer: PeerCertificate | None
-    ) -> None:
-        """Tell the journal of a request that this door refused; a certificate is named where no client is."""
-        unnamed = peer if client is None else None
-        self._journal.record(
-            "request.refused",
-            door=DOOR,
-            request=request_id,
-            address=address,
-            client=client,
-            subject=unnamed and unnamed.subject,
-            serial=unnamed and unnamed.serial,
-            reason=refusal.code.value,
-            detail=refusal.detail,
-        )

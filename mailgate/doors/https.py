@@ -58,9 +58,14 @@ class HttpsDoor:
 
 
 def make_https_door(
-    intake: Intake, trust: ServerTrust, limits: LimitSettings, clock: IReactorTime, journal: Journal
+    intake: Intake,
+    trust: ServerTrust,
+    limits: LimitSettings,
+    connections: ConnectionLimits,
+    clock: IReactorTime,
+    journal: Journal,
 ) -> HttpsDoor:
-    """Return the door; nothing listens yet."""
+    """Return the door; nothing listens yet. `connections` may be other doors' too."""
     desk = Desk(intake, limits, journal, clock)
     patience = Patience()
     routes = MessageRoutes(intake, limits, clock, patience).routes
@@ -70,7 +75,7 @@ def make_https_door(
         site,
         door=DOOR,
         alpn=[b"http/1.1"],
-        limits=ConnectionLimits(limits.connections, limits.connections_per_address),
+        limits=connections,
         clock=clock,
     )
     return HttpsDoor(factory, routes, desk, site, patience)

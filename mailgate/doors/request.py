@@ -138,7 +138,8 @@ class GatewayRequest(http.Request):
         """Tell the journal that this request was refused."""
         identity = self._identity
         self._desk.tell_refusal(
-            refusal,
+            refusal.code.value,
+            refusal.detail,
             request_id=self.request_id,
             address=self.address,
             client=identity.client if isinstance(identity, ClientIdentity) else None,

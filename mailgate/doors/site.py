@@ -1,11 +1,11 @@
-"""The HTTPS door's connections as a whole: how they are made, and how they end together."""
+"""How the HTTPS door's connections are made."""
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 from twisted.web import http
 
 from mailgate.doors.channel import GatewayChannel
-from mailgate.doors.deadlines import Deadlines
+from mailgate.doors.connections import Connections
 from mailgate.doors.desk import Desk
 from mailgate.doors.request import Dispatch
 
@@ -24,9 +24,7 @@ class Site(http.HTTPFactory):
         super().__init__(timeout=None, reactor=desk.clock)  # type: ignore[arg-type]
         self._desk = desk
         self._dispatch = dispatch
-        self._connections: Deadlines[GatewayChannel] = Deadlines(desk.clock)
-        self._drained: list[Deferred[None]] = []
-        self._cut: IDelayedCall | None = None
+        self._connections: Connections[GatewayChannel] = Connections(desk.clock)
 
     def startFactory(self) -> None:
         """Open no log file."""
@@ -40,7 +38,8 @@ class Site(http.HTTPFactory):
     def buildProtocol(self, addr: IAddress | None) -> GatewayChannel:  # type: ignore[override]
         """Return a channel for a new connection."""
         del addr
-        channel = GatewayChannel(self._desk, self._dispatch, self._connections.watch, self._forget)
+        connections = self._connections
+        channel = GatewayChannel(self._desk, self._dispatch, connections.opened, connections.closed)
         channel.factory = self
         return channel
 
@@ -51,28 +50,4 @@ class Site(http.HTTPFactory):
         The Deferred fires when none is left.
         """
         self._desk.draining = True
-        for channel in tuple(self._connections.watched):
-            channel.drain()
-        if not self._connections.watched:
-            return succeed(None)
-        if self._cut is None:
-            self._cut = self._desk.clock.callLater(seconds, self._abort)
-        drained: Deferred[None] = Deferred()
-        self._drained.append(drained)
-        return drained
-
-    def _abort(self) -> None:
-        self._cut = None
-        for channel in tuple(self._connections.watched):
-            channel.transport.abortConnection()
-
-    def _forget(self, channel: GatewayChannel) -> None:
-        self._connections.forget(channel)
-        if self._connections.watched:
-            return
-        if self._cut is not None:
-            self._cut.cancel()
-            self._cut = None
-        waiting, self._drained = self._drained, []
-        for drained in waiting:
-            drained.callback(None)
+        return self._connections.drain(seconds)

@@ -27,6 +27,7 @@ from mailgate.model.receipt import MessageRecord, Receipt, RecipientRecord
 from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.rules import AddressPattern, ClientRules, Rate
 from mailgate.queue.interface import IdempotencyKeyReusedError
+from mailgate.trust.connections import ConnectionLimits
 from mailgate.trust.server import ServerTrust
 from mailgate.trust.settings import TrustSettings
 
@@ -341,7 +342,8 @@ class House:
             clock=self.clock,
         )
         trust = ServerTrust(pki.settings, self.journal, self.clock)
-        self.door = make_https_door(self.intake, trust, self.limits, self.clock, self.journal)
+        connections = ConnectionLimits(self.limits.connections, self.limits.connections_per_address)
+        self.door = make_https_door(self.intake, trust, self.limits, connections, self.clock, self.journal)
 
     def connect(self, client="장치-7", days=365, address="192.0.2.7"):
         return Connection(self, self.pki.client(client, days), address)
