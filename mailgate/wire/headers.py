@@ -2,7 +2,7 @@
 
 import re
 from binascii import a2b_base64, a2b_qp
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 
@@ -57,25 +57,49 @@ def longest_piece(text: str) -> int:
     return max(map(len, _WORD_AND_SPACES.findall(text)), default=0)
 
 
-def check_headers(headers: Iterable[tuple[str, str]], *, has_subject: bool) -> Iterator[tuple[str, Finding]]:
-    """Yield for each header that can't be taken its name and what is wrong with it."""
-    seen = {"subject"} if has_subject else set()
-    octets = 0
-    for position, (name, value) in enumerate(headers):
-        octets += len(name) + len(value.encode()) + 4
-        lower = name.lower()
-        if position >= MAX_HEADERS:
-            yield name, (FaultCode.TOO_MANY, f"a message has at most {MAX_HEADERS} headers of its own")
-            return
-        if octets > MAX_HEADER_OCTETS:
-            yield name, (FaultCode.TOO_LONG, f"all headers together are longer than {MAX_HEADER_OCTETS} octets")
-            return
+class HeaderCheck:
+    """Looks at the headers of one message one after the other; `has_subject` tells of a subject beside them."""
+
+    def __init__(self, *, has_subject: bool = False) -> None:
+        self._seen = {"subject"} if has_subject else set()
+        self._count = 0
+        self._octets = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there are too many of them, whatever else comes."""
+        return self._count > MAX_HEADERS or self._octets > MAX_HEADER_OCTETS
+
+    def finding(self, name: str, value: str) -> Finding | None:
+        """Return why the next header can't be taken, or None."""
+        self._count += 1
+        self._octets += len(name) + len(value.encode()) + 4
+        if self._count > MAX_HEADERS:
+            return FaultCode.TOO_MANY, f"a message has at most {MAX_HEADERS} headers of its own"
+        if self._octets > MAX_HEADER_OCTETS:
+            return FaultCode.TOO_LONG, f"all headers together are longer than {MAX_HEADER_OCTETS} octets"
         finding = _check_header(name, value)
+        repeated = self.repeated(name)
+        return finding or repeated
+
+    def repeated(self, name: str) -> Finding | None:
+        """Return what is wrong with a header of this name where there was one before."""
+        lower = name.lower()
+        if lower in self._seen:
+            return FaultCode.INVALID_HEADER, "this header is there twice"
+        self._seen.add(lower)
+        return None
+
+
+def check_headers(headers: Mapping[str, str], *, has_subject: bool) -> Iterator[tuple[str, Finding]]:
+    """Yield for each header that can't be taken its name and what is wrong with it."""
+    check = HeaderCheck(has_subject=has_subject)
+    for name, value in headers.items():
+        finding = check.finding(name, value)
         if finding:
             yield name, finding
-        elif lower in seen:
-            yield name, (FaultCode.INVALID_HEADER, "this header is there twice")
-        seen.add(lower)
+        if check.full:
+            return
 
 
 def _check_header(name: str, value: str) -> Finding | None:

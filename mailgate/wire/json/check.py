@@ -43,7 +43,7 @@ def check(
     if request.subject is not None:
         check_subject(request.subject, faults)
     _check_bodies(request.text, request.html, faults)
-    headers = list((request.headers or {}).items())
+    headers = request.headers or {}
     for name, (code, detail) in check_headers(headers, has_subject=request.subject is not None):
         faults.add(f"/headers/{escape_pointer(name)}", code, detail)
     attachments = check_attachments(request.attachments or (), faults)
@@ -69,7 +69,7 @@ def check(
         cc=[mailbox for _, mailbox in cc],
         reply_to=[mailbox for _, mailbox in reply_to],
         subject=request.subject,
-        headers=headers,
+        headers=list(headers.items()),
         text=request.text,
         html=request.html,
         attachments=attachments,

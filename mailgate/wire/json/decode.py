@@ -29,12 +29,18 @@ class _DuplicateMemberError(ValueError):
 
 
 def decode_message(
-    body: bytes, *, idempotency_key: str | None, now: float, max_recipients: int
+    body: bytes,
+    *,
+    idempotency_key: str | None,
+    now: float,
+    max_recipients: int,
+    max_without_attachments: int | None = None,
 ) -> Submission | Refusal:
     """
     Return the submission that a JSON body holds, or its refusal with every fault.
 
-    `now` is in seconds since the epoch. Refuses a body that isn't JSON in UTF-8 with objects of distinct
+    `now` is in seconds since the epoch; `max_without_attachments` limits the body's octets beside the content of
+    its attachments, where it isn't None. Refuses a body that isn't JSON in UTF-8 with objects of distinct
     member names (RFC 8259 section 4) as `invalid_json`, and any other fault as `validation_failed`. A byte
     order mark is passed over, as RFC 8259 section 8.1 allows.
     """
@@ -56,6 +62,11 @@ def decode_message(
             _refuse_duplicates(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _DuplicateMemberError) as error:
         return Refusal(RefusalCode.INVALID_JSON, _reason(error))
+    if max_without_attachments is not None:
+        octets = len(body) - sum(len(each.content) for each in request.attachments or ())
+        if octets > max_without_attachments:
+            detail = "the body is too large, its attachments aside"
+            return Refusal(RefusalCode.MESSAGE_TOO_LARGE, detail, limit=max_without_attachments, actual=octets)
     made = check(request, faults, now=now, max_recipients=max_recipients)
     if made is None:
         return faults.refusal()
