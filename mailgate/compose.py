@@ -1,9 +1,11 @@
 """The composition root: settings in, one service out; the only module that knows every class."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import (
     IReactorFromThreads,
     IReactorPluggableNameResolver,
@@ -14,6 +16,8 @@ from twisted.internet.interfaces import (
 import mailgate
 from mailgate.delivery.make import DeliveryError, make_dispatcher
 from mailgate.doors.https import HttpsDoor, make_https_door
+from mailgate.doors.lines import LineDoor, make_line_door
+from mailgate.doors.lines.spool import Spool
 from mailgate.intake import Intake, Limits
 from mailgate.model.journal import Journal
 from mailgate.policy.clients import ClientDirectory
@@ -47,26 +51,36 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal)
     except (TrustError, QueueError, DeliveryError) as error:
         raise StartError(str(error)) from error
+    admission = DiskAdmission(queue.directory, settings.queue.minimum_free_disk, queue.spare)
     intake = Intake(
         hostname=settings.hostname,
         directory=ClientDirectory(settings.clients),
         limits=Limits(settings.limits.max_message, settings.delivery.schedule.give_up_after),
         queue=queue,
         handover=dispatcher,
-        admission=DiskAdmission(queue.directory, settings.queue.minimum_free_disk, queue.spare),
+        admission=admission,
         journal=journal,
         clock=reactor,
     )
     dispatcher.on_settled = lambda message, _outcomes: intake.settled(message)
     connections = ConnectionLimits(settings.limits.connections, settings.limits.connections_per_address)
     https = make_https_door(intake, trust, settings.limits, connections, reactor, journal)
+    doors: list[HttpsDoor | LineDoor] = [https]
+    ports = [Ports(reactor, "https", settings.https.listen, https.factory)]
+    if settings.lines is not None:
+        new_spool = partial(Spool, queue.directory, admission)
+        lines = make_line_door(
+            settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor, journal
+        )
+        doors.append(lines)
+        ports.append(Ports(reactor, "lines", settings.lines.listen, lines.factory))
     return Stages(
         [
             Part(_nothing, lambda: _end(journal, trust)),
             Part(lambda: _open(queue), queue.close),
             Part(dispatcher.start, dispatcher.stop),
-            Part(_nothing, lambda: _close(intake, https)),
-            Ports(reactor, "https", settings.https.listen, https.factory),
+            Part(_nothing, lambda: _close(intake, doors)),
+            *ports,
             Part(lambda: _begin(journal, settings.path), lambda: succeed(None)),
         ]
     )
@@ -83,9 +97,9 @@ def _open(queue: SqlQueue) -> None:
         raise StartError(str(error)) from error
 
 
-def _close(intake: Intake, https: HttpsDoor) -> Deferred[None]:
+def _close(intake: Intake, doors: Sequence[HttpsDoor | LineDoor]) -> Deferred[None]:
     intake.drain()
-    return https.stop()
+    return gatherResults([door.stop() for door in doors]).addCallback(lambda _: None)
 
 
 def _begin(journal: Journal, path: Path) -> None:

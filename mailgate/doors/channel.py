@@ -12,7 +12,7 @@ from twisted.web import http
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides, implementer
 
-from mailgate.doors.connections import DRAIN_OCTETS, DRAIN_SECONDS
+from mailgate.doors.connections import DRAIN_OCTETS, DRAIN_SECONDS, GOODBYE_SECONDS
 from mailgate.doors.desk import Desk
 from mailgate.doors.request import Dispatch, GatewayRequest
 from mailgate.model.refusal import Refusal, RefusalCode
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 75.0
 """How long a connection may stay open without a request."""
-
-_GOODBYE_SECONDS = 1.0
-"""How long a connection that nothing is owed to may take to close: many clients only notice when they next ask."""
 
 _OCTETS_PER_SECOND = 64 * 1024
 _MAX_LENGTH_DIGITS = 15
@@ -172,7 +169,7 @@ class GatewayChannel(http.HTTPChannel):
     def drain(self) -> None:
         """Close as soon as nothing is under way."""
         if self._phase in {Phase.HANDSHAKE, Phase.IDLE}:
-            self._enter(Phase.CLOSING, _GOODBYE_SECONDS)
+            self._enter(Phase.CLOSING, GOODBYE_SECONDS)
             self.loseConnection()
 
     def abort(self) -> None:

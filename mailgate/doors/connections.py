@@ -13,6 +13,9 @@ DRAIN_OCTETS = 256 * 1024
 
 A reset at once would take the answer with it."""
 
+GOODBYE_SECONDS = 1.0
+"""How long a connection that nothing is owed to may take to close: many clients only notice when they next ask."""
+
 
 class Connection(Expiring, Protocol):
     """One connection of a door."""

@@ -21,6 +21,7 @@ class LimitSettings:
         request_head: seconds from the first octet of a request to the end of its head.
         connections: open connections in all.
         connections_per_address: open connections of one IP address.
+        connections_per_client: open connections of one client to the line door.
 
     """
 
@@ -29,6 +30,7 @@ class LimitSettings:
     request_head: float = 30.0
     connections: int = 10_000
     connections_per_address: int = 256
+    connections_per_client: int = 8
 
     @property
     def max_body(self) -> int:
@@ -39,5 +41,12 @@ class LimitSettings:
 @dataclass(frozen=True, slots=True)
 class HttpsSettings:
     """The ``[https]`` table: Twisted server endpoint strings."""
+
+    listen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinesSettings:
+    """The ``[lines]`` table: Twisted server endpoint strings."""
 
     listen: tuple[str, ...]

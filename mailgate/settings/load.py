@@ -12,7 +12,7 @@ from urllib.parse import quote
 from msgspec import UNSET, UnsetType
 
 from mailgate.delivery.settings import Credentials, DeliverySettings, UpstreamSettings
-from mailgate.doors.settings import HttpsSettings, LimitSettings
+from mailgate.doors.settings import HttpsSettings, LimitSettings, LinesSettings
 from mailgate.model.retry import RetrySchedule
 from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.rules import ClientRules
@@ -21,7 +21,6 @@ from mailgate.settings.clients import client_rules
 from mailgate.settings.shape import read_shape
 from mailgate.settings.tables import (
     DeliveryTable,
-    HttpsTable,
     LimitsTable,
     QueueTable,
     SettingsFile,
@@ -50,13 +49,14 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole of ``mailgate.toml``, checked; `path` is the file it came from."""
+    """The whole of ``mailgate.toml`` at `path`, checked; `lines` is None where there is no line door."""
 
     path: Path
     hostname: str
     tls: TrustSettings
     limits: LimitSettings
     https: HttpsSettings
+    lines: LinesSettings | None
     queue: QueueSettings
     delivery: DeliverySettings
     clients: tuple[ClientRules, ...]
@@ -113,7 +113,8 @@ def _assemble(path: Path, file: SettingsFile) -> Settings:
         hostname=hostname,
         tls=_tls(base, file.tls),
         limits=limits,
-        https=_https(file.https),
+        https=HttpsSettings(listen=tuple(file.https.listen)),
+        lines=None if file.lines is None else LinesSettings(listen=tuple(file.lines.listen)),
         queue=_queue(base, file.queue),
         delivery=DeliverySettings(
             hostname=hostname,
@@ -141,11 +142,8 @@ def _limits(table: LimitsTable) -> LimitSettings:
         request_head=_given("limits.request_head", parse_duration, table.request_head, defaults.request_head),
         connections=_or(table.connections, defaults.connections),
         connections_per_address=_or(table.connections_per_address, defaults.connections_per_address),
+        connections_per_client=_or(table.connections_per_client, defaults.connections_per_client),
     )
-
-
-def _https(table: HttpsTable) -> HttpsSettings:
-    return HttpsSettings(listen=tuple(table.listen))
 
 
 def _queue(base: Path, table: QueueTable) -> QueueSettings:

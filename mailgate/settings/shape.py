@@ -13,6 +13,7 @@ from mailgate.settings.tables import (
     DeliveryTable,
     HttpsTable,
     LimitsTable,
+    LinesTable,
     QueueTable,
     SettingsFile,
     TlsTable,
@@ -23,6 +24,7 @@ _TABLES: Mapping[str, type[Struct]] = {
     "tls": TlsTable,
     "limits": LimitsTable,
     "https": HttpsTable,
+    "lines": LinesTable,
     "queue": QueueTable,
     "delivery": DeliveryTable,
 }

@@ -31,12 +31,19 @@ class LimitsTable(Table, frozen=True):
     request_head: str | UnsetType = UNSET
     connections: Count | UnsetType = UNSET
     connections_per_address: Count | UnsetType = UNSET
+    connections_per_client: Count | UnsetType = UNSET
 
 
 class HttpsTable(Table, frozen=True):
     """``[https]``."""
 
     listen: Listen = field(default_factory=lambda: ["tcp:8443"])
+
+
+class LinesTable(Table, frozen=True):
+    """``[lines]``."""
+
+    listen: Listen = field(default_factory=lambda: ["tcp:8465"])
 
 
 class QueueTable(Table, frozen=True):
@@ -90,4 +97,5 @@ class SettingsFile(Table, frozen=True):
     clients: Annotated[dict[str, ClientTable], Meta(min_length=1)]
     limits: LimitsTable = field(default_factory=LimitsTable)
     https: HttpsTable = field(default_factory=HttpsTable)
+    lines: LinesTable | None = None
     delivery: DeliveryTable = field(default_factory=DeliveryTable)

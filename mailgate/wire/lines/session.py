@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from mailgate.model.submission import Parties
-from mailgate.wire.lines.framing import Broken, End, Framing, Line, Octets, Piece
+from mailgate.wire.lines.framing import End, Framing, Line, Octets, Piece
 from mailgate.wire.lines.message import FIELDS, PARTS, LineLimits, LineMessage
 from mailgate.wire.lines.replies import Reply, bad_argument, bad_request, too_large
 from mailgate.wire.lines.store import Store
@@ -98,6 +98,11 @@ class LineSession:
         self._line: Line | None = None
         self._into = _Into.NOWHERE
         self._field = b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes any more, whatever is fed."""
+        return self._framing is None
 
     def feed(self, octets: bytes) -> None:
         """Take octets as they came from the network."""

@@ -14,15 +14,11 @@ class StoreError(Exception):
 
 
 class Store(Protocol):
-    """
-    Octets in the order they came; a door may keep them elsewhere than in memory.
+    """Octets in the order they came; a door may keep them elsewhere than in memory."""
 
-    Attributes:
-        size: how many there are.
-
-    """
-
-    size: int
+    @property
+    def size(self) -> int:
+        """How many there are."""
 
     def append(self, octets: bytes) -> None:
         """Keep some more. Raises StoreError."""

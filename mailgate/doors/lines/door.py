@@ -1,0 +1,81 @@
+"""The line door as the service tree starts and stops it."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+
+from mailgate.doors.lines.connection import LineConnection
+from mailgate.doors.lines.desk import DOOR, LineDesk
+from mailgate.doors.lines.spool import Spool
+from mailgate.doors.settings import LimitSettings
+from mailgate.intake import Intake
+from mailgate.model.journal import Journal
+from mailgate.trust.connections import ConnectionLimits
+from mailgate.trust.factory import MutualTLSFactory
+from mailgate.trust.server import ServerTrust
+
+ALPN = b"mailgate/1"
+
+STOP_SECONDS = 10.0
+"""How long replies that are owed may take once the door is closing."""
+
+
+class LineFactory(Factory):
+    """Makes the connections."""
+
+    noisy = False
+
+    def __init__(self, desk: LineDesk) -> None:
+        self._desk = desk
+
+    def buildProtocol(self, addr: IAddress | None) -> LineConnection:
+        """Return a new connection."""
+        del addr
+        connection = LineConnection(self._desk)
+        connection.factory = self
+        return connection
+
+
+class LineDoor:
+    """
+    The door, ready to listen with `factory`.
+
+    Attributes:
+        factory: mutual TLS around the line protocol, for any stream endpoint.
+
+    """
+
+    def __init__(self, factory: MutualTLSFactory, desk: LineDesk) -> None:
+        self.factory = factory
+        self._desk = desk
+
+    def stop(self) -> Deferred[None]:
+        """
+        Answer what is owed and close every connection, within ten seconds.
+
+        Whoever listens with the factory stops that first. Messages that are not complete are forgotten.
+        """
+        self._desk.draining = True
+        return self._desk.connections.drain(STOP_SECONDS)
+
+
+def make_line_door(
+    hostname: str,
+    intake: Intake,
+    trust: ServerTrust,
+    limits: LimitSettings,
+    connections: ConnectionLimits,
+    new_spool: Callable[[], Spool],
+    clock: IReactorTime,
+    journal: Journal,
+) -> LineDoor:
+    """
+    Return the door; nothing listens yet.
+
+    `connections` may be other doors' too; `new_spool` makes what a message waits in while it comes.
+    """
+    desk = LineDesk(hostname, intake, limits, new_spool, trust.refusals, journal, clock)
+    factory = MutualTLSFactory(trust, LineFactory(desk), door=DOOR, alpn=[ALPN], limits=connections, clock=clock)
+    return LineDoor(factory, desk)
