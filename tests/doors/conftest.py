@@ -1,4 +1,4 @@
-"""The HTTPS door in memory: real TLS from Python's own `ssl`, the real intake, and a queue that can be held."""
+"""The doors in memory: real TLS from Python's own `ssl`, the real intake, and a queue that can be held."""
 
 import json
 import ssl
@@ -20,6 +20,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from mailgate.doors.https import make_https_door
+from mailgate.doors.lines import make_line_door
+from mailgate.doors.lines.spool import Spool
 from mailgate.doors.settings import LimitSettings
 from mailgate.intake import Intake, Limits
 from mailgate.model.outcome import Status
@@ -34,6 +36,7 @@ from mailgate.trust.settings import TrustSettings
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
 ANYONE = (AddressPattern(None, None),)
+X_KR = AddressPattern(None, "x.kr")
 
 
 def name(common_name):
@@ -146,6 +149,12 @@ class MemoryQueue:
             )
         )
 
+    def find_by_key(self, client, key):
+        for message in self.messages.values():
+            if (message.client, message.idempotency_key) == (client, key):
+                return self.find(client, message.id)
+        return succeed(None)
+
     def used(self, client, period, now):
         return succeed(0)
 
@@ -180,9 +189,23 @@ class Wire(StringTransport):
         self._clock = clock
         self.gone = False
         self.aborted = False
+        self.kept_alive = False
+        self.options = {}
 
     def setTcpNoDelay(self, enabled):
         """Do nothing: nothing waits here."""
+
+    def setTcpKeepAlive(self, enabled):
+        """Keep what was asked for."""
+        self.kept_alive = enabled
+
+    def getHandle(self):
+        """Return what takes a socket's options."""
+        return self
+
+    def setsockopt(self, level, option, value):
+        """Keep an option."""
+        self.options[level, option] = value
 
     def loseConnection(self):
         super().loseConnection()
@@ -210,9 +233,9 @@ class Response:
 
 
 class Connection:
-    """A client of Python's own `ssl`, speaking raw octets."""
+    """A client of Python's own `ssl`, speaking raw octets to a door's factory."""
 
-    def __init__(self, house, client, address):
+    def __init__(self, house, factory, client, address, *, stubborn=False):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(house.pki.ca_file)
         context.load_cert_chain(client)
@@ -222,9 +245,9 @@ class Connection:
         self._clock = house.clock
         self.received = b""
         self.ended = False
-        self.stubborn = False  # a stubborn client doesn't end its side of the stream when the server does
+        self.stubborn = stubborn  # a stubborn client doesn't end its side of the stream when the server does
         self.wire = Wire(address, self._clock)
-        self.wire.protocol = self._server = house.door.factory.buildProtocol(self.wire.getPeer())
+        self.wire.protocol = self._server = factory.buildProtocol(self.wire.getPeer())
         self._server.makeConnection(self.wire)
         self._exchange(self.tls.do_handshake)
         self.turn()
@@ -294,6 +317,28 @@ class Connection:
                 return
 
 
+class Device(Connection):
+    """A client of the line door."""
+
+    def say(self, *octets):
+        """Send lines, or octets; return the lines that were answered."""
+        for piece in octets:
+            self.send(piece.encode() if isinstance(piece, str) else piece)
+        return self.lines()
+
+    def lines(self):
+        """Take the lines that were received."""
+        received, self.received = self.turn().received, b""
+        assert not received or received.endswith(b"\n")
+        return received.decode("ascii").splitlines()
+
+    def greeted(self):
+        """Take the greeting; return self."""
+        [line] = self.lines()
+        assert line.startswith("220 "), line
+        return self
+
+
 def request(method, path, body=None, **headers):
     """Return the octets of a request; header names are given with underscores."""
     if isinstance(body, dict):
@@ -331,6 +376,8 @@ class House:
                     rules("small", max_message=1000),
                     rules("disabled", enabled=False),
                     rules("lines-only", doors=frozenset({"lines"})),
+                    rules("https-only", doors=frozenset({"https"})),
+                    rules("narrow", senders=(X_KR,), recipients=(X_KR,)),
                     rules("limited", rate=Rate(1, 60.0)),
                 ]
             ),
@@ -344,9 +391,27 @@ class House:
         trust = ServerTrust(pki.settings, self.journal, self.clock)
         connections = ConnectionLimits(self.limits.connections, self.limits.connections_per_address)
         self.door = make_https_door(self.intake, trust, self.limits, connections, self.clock, self.journal)
+        self.lines = make_line_door(
+            "gate.example.com",
+            self.intake,
+            trust,
+            self.limits,
+            connections,
+            self._new_spool,
+            self.clock,
+            self.journal,
+        )
+        self.spools = []
 
     def connect(self, client="장치-7", days=365, address="192.0.2.7"):
-        return Connection(self, self.pki.client(client, days), address)
+        return Connection(self, self.door.factory, self.pki.client(client, days), address)
+
+    def connect_device(self, client="장치-7", days=365, address="192.0.2.7", **more):
+        return Device(self, self.lines.factory, self.pki.client(client, days), address, **more)
+
+    def _new_spool(self):
+        self.spools.append(Spool(self.pki.folder, lambda: self.refusal))
+        return self.spools[-1]
 
     def pass_time(self, seconds):
         """Let time go by in steps, as the reactor would."""

@@ -69,6 +69,14 @@ def test_a_short_file_gets_the_documented_defaults(load, tmp_path):
     assert client.recipients == (AddressPattern(None, None),)
     assert client.doors is None
     assert client.enabled
+    assert settings.lines is None
+    assert settings.limits.connections_per_client == 8
+
+
+def test_the_line_door_is_there_once_its_table_is(load):
+    assert load(WHOLE + "[lines]").lines.listen == ("tcp:8465",)
+    settings = load(WHOLE + "[lines]\nlisten = ['tcp:1']\n[limits]\nconnections_per_client = 2")
+    assert (settings.lines.listen, settings.limits.connections_per_client) == (("tcp:1",), 2)
 
 
 def test_relative_paths_are_relative_to_the_file(load, tmp_path):
@@ -234,7 +242,8 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         (("[queue]", '[delivery]\nfirst_retry = "2 hours"\n[queue]'), "first_retry is longer"),
         (("[queue]", '[limits]\nmax_message = "big"\n[queue]'), r'limits.max_message: "big" is not a size'),
         (("[queue]", "[limits]\nconnections = 0\n[queue]"), r"connections in \[limits\]"),
-        (("[queue]", "[lines]\nlisten = []\n[queue]"), 'unknown key "lines"'),
+        (("[queue]", "[lines]\nlisten = []\n[queue]"), r"listen in \[lines\] is an empty list"),
+        (("[queue]", "[lines]\nport = 1\n[queue]"), r'\[lines\] has an unknown key "port"'),
         (("[queue]", "[queue"), "is not TOML: .*line 9"),
         (("[clients.unique_client]", "[clients.장치8]"), r'needs quotes: \[clients\."장치8"\]'),
         (("[[upstream]]", "[upstream]"), r"two brackets, \[\[upstream\]\]"),

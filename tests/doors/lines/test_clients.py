@@ -1,0 +1,73 @@
+"""A device that reboots never locks itself out."""
+
+import pytest
+from twisted.trial.unittest import SynchronousTestCase
+
+
+class ClientTests(SynchronousTestCase):
+    @pytest.fixture(autouse=True)
+    def _fixtures(self, open_house):
+        self.house = open_house(connections_per_client=3)
+
+    def device(self, client="장치-7"):
+        return self.house.connect_device(client).greeted()
+
+    def test_the_connection_that_was_idle_for_longest_gives_way(self):
+        devices = []
+        for _ in range(3):
+            devices.append(self.device())
+            self.house.pass_time(1)
+        devices[0].say("PING\n")
+        self.device("other")
+        fourth = self.device()
+        [line] = devices[1].lines()
+        self.assertTrue(line.startswith("421 4.7.0 - closing: "))
+        self.assertTrue(devices[1].ended)
+        for device in (devices[0], devices[2], fourth):
+            self.assertEqual(len(device.say("PING\n")), 1)
+        [event] = self.house.journal.of("connection.displaced")
+        self.assertEqual((event["client"], event["door"]), ("장치-7", "lines"))
+
+    def test_one_at_work_does_not_give_way(self):
+        writing, owed, idle = self.device(), self.device(), self.device()
+        self.house.queue.hold = True
+        writing.send(b"MAIL k\n")
+        owed.send(b"MAIL k\nFROM a@x.kr\nTO b@x.kr\nSEND\n")
+        self.house.pass_time(1)
+        self.device()
+        self.assertEqual([line[:3] for line in idle.lines()], ["421"])
+        self.assertEqual((writing.lines(), owed.lines()), ([], []))
+
+    def test_a_new_one_is_refused_while_all_are_at_work(self):
+        for _ in range(3):
+            self.device().send(b"MAIL k\n")
+        refused = self.house.connect_device()
+        [line] = refused.lines()
+        self.assertTrue(line.startswith("421 4.7.0 - closing: all connections"), line)
+        self.assertTrue(refused.ended)
+        [event] = self.house.journal.of("connection.refused")
+        self.assertEqual(event["client"], "장치-7")
+
+    def test_a_connection_that_ended_makes_room(self):
+        for _ in range(5):
+            self.device().say("EXIT\n")
+        for _ in range(5):
+            self.device().leave()
+        devices = [self.device() for _ in range(3)]
+        self.assertEqual([device.lines() for device in devices], [[], [], []])
+        self.assertEqual(self.house.journal.of("connection.displaced"), [])
+
+
+class AddressTests(SynchronousTestCase):
+    @pytest.fixture(autouse=True)
+    def _fixtures(self, open_house):
+        self.house = open_house(connections=3, connections_per_address=2)
+
+    def test_caps_hold_outside_of_tls_and_for_both_doors_together(self):
+        self.house.connect()
+        device = self.house.connect_device()
+        self.assertIsNone(self.house.lines.factory.buildProtocol(device.wire.getPeer()))
+        self.house.connect_device(address="192.0.2.8")
+        self.assertIsNone(self.house.lines.factory.buildProtocol(None))
+        reasons = [event["reason"] for event in self.house.journal.of("connection.refused")]
+        self.assertEqual([("one address" in reason) for reason in reasons], [True, False])
