@@ -23,6 +23,9 @@ from mailgate.trust.server import ServerTrust
 HANDSHAKE_SECONDS = 60.0
 """A peer that has not finished its handshake by then is cut off."""
 
+SLICE = 4096
+"""Octets that are handed to OpenSSL at a time. Its buffer for them grows to their size, and never shrinks."""
+
 CLOSE_SECONDS = 15.0
 """How long a peer may take to read what was written last and to answer the end of the TLS stream."""
 
@@ -58,6 +61,13 @@ class MutualTLSProtocol(BufferingTLSTransport):
         """Begin the handshake, and the time it may take."""
         self._deadline = self.factory.clock.callLater(HANDSHAKE_SECONDS, self._too_slow)
         super().makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take octets of the TLS stream, a slice at a time."""
+        for start in range(0, len(data), SLICE):
+            if self._lostTLSConnection or self._aborted:
+                return
+            super().dataReceived(data[start : start + SLICE])
 
     def loseConnection(self) -> None:
         """Close once everything is written, or without that when the peer takes too long to read it."""

@@ -2,7 +2,6 @@
 
 import socket
 from math import inf
-from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -10,27 +9,23 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailgate.doors.connections import DRAIN_OCTETS, DRAIN_SECONDS, GOODBYE_SECONDS
-from mailgate.doors.lines.answering import COMMIT_SECONDS, Answering
+from mailgate.doors.lines.conversation import MESSAGE_SECONDS, STALL_SECONDS, Conversation
 from mailgate.doors.lines.desk import LineDesk
-from mailgate.model.identity import ClientIdentity
+from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.refusal import Refusal
 from mailgate.trust.factory import MutualTLSProtocol
 from mailgate.wire.lines import Reply, refused
 
-if TYPE_CHECKING:
-    from mailgate.wire.lines import LineMessage, LineSession
-
 IDLE_SECONDS = 600.0
-STALL_SECONDS = 60.0
-"""How long a client may stay silent within a message."""
-
-MESSAGE_SECONDS = 15 * 60.0
 
 KEEPALIVE_SECONDS = 200
 """NATs forget a silent connection after 240 seconds or more."""
 
 MOST_MISTAKES = 10
 """After so many replies from 500 to 504 the connection closes: whoever is there doesn't speak this protocol."""
+
+UNWATCHED_OCTETS = 8 * 1024
+"""Replies of so many octets are written without a look at whether the client reads them."""
 
 _MISTAKES = range(500, 505)
 _IDLE = Reply(421, "4.4.2", f"closing: idle for {IDLE_SECONDS:.0f} seconds")
@@ -48,7 +43,8 @@ class LineConnection(Protocol):
     Greets a client, reads what it sends, and answers in order.
 
     What was sent completely is stored, also where the client has gone before the answer. While more is owed than
-    it should be, or the client doesn't read, nothing more is read from it.
+    it should be, or the client doesn't read, nothing more is read from it. Of thousands of connections most are
+    idle, so what only a client that talks needs is in its conversation, which ends when it is at rest.
 
     Attributes:
         deadline: when `expire` should be called; the clock's seconds.
@@ -56,30 +52,42 @@ class LineConnection(Protocol):
     """
 
     transport: MutualTLSProtocol
-    deadline = inf
-    # Of thousands of connections most are idle: what an idle one doesn't need stands here, once for all of them.
-    _client: ClientIdentity | None = None
-    _session: "LineSession | None" = None
-    _answering: Answering | None = None
-    _message: "LineMessage | None" = None
-    _message_since = 0.0
-    _heard_at = 0.0
-    _mistakes = 0
-    _drainable = DRAIN_OCTETS
-    _blocked = False
-    _paused = False
-    _draining = False
-    _closing = False
-    _gone = False
-    _working = False
+
+    __slots__ = (
+        "_blocked",
+        "_client",
+        "_closing",
+        "_conversation",
+        "_desk",
+        "_drainable",
+        "_draining",
+        "_gone",
+        "_heard_at",
+        "_mistakes",
+        "_paused",
+        "_unwatched",
+        "_watched",
+        "_working",
+        "deadline",
+    )
 
     def __init__(self, desk: LineDesk) -> None:
+        self.deadline = inf
         self._desk = desk
+        self._client: ClientIdentity | None = None
+        self._conversation: Conversation | None = None
+        self._heard_at = 0.0
+        self._mistakes = 0
+        self._unwatched = UNWATCHED_OCTETS
+        self._drainable = DRAIN_OCTETS
+        self._watched = self._blocked = self._paused = False
+        self._draining = self._closing = self._gone = self._working = False
 
     @property
     def idle_since(self) -> float | None:
         """When the client was last heard of; None while a message is open or a reply is owed."""
-        return None if self._message is not None or self._owes else self._heard_at
+        talk = self._conversation
+        return self._heard_at if talk is None or not (talk.message or talk.owes) else None
 
     def connectionMade(self) -> None:
         """Be looked after from now on."""
@@ -90,31 +98,20 @@ class LineConnection(Protocol):
 
     def handshakeCompleted(self) -> None:
         """Say who the client is taken for, or why it may not come in."""
-        desk, peer = self._desk, self.transport.peer
+        peer = self.transport.peer
         assert peer is not None
-        self._heard_at = desk.clock.seconds()
-        identity = desk.identify(peer)
+        self._heard_at = self._desk.clock.seconds()
+        identity = self._desk.identify(peer)
         if isinstance(identity, Refusal):
-            desk.tell_of_stranger(
-                "request.refused",
-                self.transport.address,
-                subject=peer.subject,
-                serial=peer.serial,
-                reason=identity.code.value,
-                detail=identity.detail,
-            )
-            self._close(refused(identity))
-        elif desk.draining:
+            self._turn_away(peer, identity)
+        elif self._desk.draining:
             self._close(_SHUTDOWN)
-        elif not desk.clients.admit(identity.client, self):
-            reason = "all connections that this client may have are at work"
-            desk.tell_of_stranger(
-                "connection.refused", self.transport.address, client=identity.client, reason=reason
-            )
+        elif not self._desk.clients.admit(identity.client, self):
+            self._tell("connection.refused", client=identity.client, reason="all its connections are at work")
             self._close(_CROWDED)
         else:
             self._client = identity
-            self.transport.write(desk.greet(identity))
+            self.transport.write(self._desk.greet(identity))
             self._set_deadline()
 
     def dataReceived(self, data: bytes) -> None:
@@ -126,26 +123,27 @@ class LineConnection(Protocol):
                 self.transport.pauseProducing()
             return
         self._heard_at = self._desk.clock.seconds()
-        session = self._session or self._begin_session()
-        session.feed(data)
+        if self._conversation is None:
+            assert self._client is not None
+            self._conversation = Conversation(self._desk, self._client, self.transport.address, self._work)
+        self._conversation.feed(data)
         self._work()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Answer nobody any more, but store what was sent completely."""
         del reason
-        self._desk.connections.closed(self)
-        self._leave()
         self._gone = True
         self._blocked = False
-        if not self._closing and self._session is not None:
-            if self._draining:
-                self._session.close()
-            self._work()
+        self._desk.connections.closed(self)
+        self._leave()
+        if self._draining and self._conversation is not None:
+            self._conversation.end()
+        self._work()
 
     def drain(self) -> None:
         """Close as soon as no reply is owed."""
         self._draining = True
-        if not self._owes and not self._closing:
+        if not self._closing and not (self._conversation and self._conversation.owes):
             self._close(_SHUTDOWN if self._client else None, GOODBYE_SECONDS)
 
     def abort(self) -> None:
@@ -154,30 +152,28 @@ class LineConnection(Protocol):
 
     def give_way(self) -> None:
         """Close, because another connection of the client takes the place."""
-        client = None if self._client is None else self._client.client
-        self._desk.tell_of_stranger("connection.displaced", self.transport.address, client=client)
+        self._tell("connection.displaced", client=self._client and self._client.client)
         self._close(_GIVE_WAY)
 
     def expire(self) -> None:
         """Do what the deadline was for."""
-        now = self._desk.clock.seconds()
+        talk = self._conversation
         if self._closing:
             self.deadline = inf
             self.abort()
-        elif self._answering is not None and self._answering.owed.since is not None:
-            self._answering.time_out()
+        elif talk is not None and talk.waits:
+            talk.time_out()
             self._work()
-        elif self._message is None:
-            self._close(_IDLE)
-        else:
-            slow = now >= self._message_since + MESSAGE_SECONDS
+        elif talk is not None and talk.message is not None:
+            slow = self._desk.clock.seconds() >= talk.message_since + MESSAGE_SECONDS
             self._close(_TOO_SLOW if slow else _STALLED)
+        else:
+            self._close(_IDLE)
 
     def pauseProducing(self) -> None:
         """Read nothing more from a client that doesn't read its replies."""
         self._blocked = True
-        if self._answering is not None:
-            self._regulate(self._answering)
+        self._regulate()
 
     def resumeProducing(self) -> None:
         """Go on once it has read them."""
@@ -187,53 +183,32 @@ class LineConnection(Protocol):
     def stopProducing(self) -> None:
         """Hear that the transport has ended; `connectionLost` follows."""
 
-    @property
-    def _owes(self) -> bool:
-        return self._answering is not None and len(self._answering.owed) > 0
-
-    def _begin_session(self) -> "LineSession":
-        assert self._client is not None
-        peer = self._client.certificate
-        self._session = self._desk.session(self._client)
-        self._answering = Answering(self._desk, peer, self.transport.address, self._work)
-        self.transport.registerProducer(self, True)
-        return self._session
-
     def _work(self) -> None:
-        """Take as much from the session as may be owed, tell what is known, and go on while that makes room."""
+        """Take as much from the client as may be owed, tell what is known, and go on while that makes room."""
+        talk = self._conversation
         # A reply that is known at once calls back from within.
-        if self._working or self._closing or self._session is None or self._answering is None:
+        if talk is None or self._working or self._closing:
             return
         self._working = True
         try:
             more = True
             while more and not self._closing:
-                more = self._take_events(self._session, self._answering)
-                more = self._tell_replies(self._session, self._answering) and more
+                more = not (self._blocked or self._draining) and talk.take_events(self._heard_at)
+                more = self._tell_replies(talk) and more
         finally:
             self._working = False
-        self._regulate(self._answering)
+        if self._gone and not talk.full:
+            talk.end()
+        elif talk.at_rest and not self._blocked:
+            self._conversation = None
+            self._watch(wanted=False)
+        self._regulate()
 
-    def _take_events(self, session: "LineSession", answering: Answering) -> bool:
-        """Owe the replies to events, as many as may be owed; return whether there may be more of them."""
-        more = True
-        while more and not (answering.full or self._blocked or self._draining):
-            event = session.next_event()
-            if event is not None:
-                answering.take(event)
-            if answering.ended or (event is None and self._gone):
-                session.close()
-            more = event is not None
-        if session.message is not self._message:
-            self._message = session.message
-            self._message_since = self._heard_at
-        return more
-
-    def _tell_replies(self, session: "LineSession", answering: Answering) -> bool:
+    def _tell_replies(self, talk: Conversation) -> bool:
         """Write the replies that are known and whose turn it is; return whether there was one."""
         lines = []
         over = False
-        for reply in answering.owed.told():
+        for reply in talk.told():
             lines.append(reply.encode())
             self._mistakes += reply.code in _MISTAKES
             if self._mistakes >= MOST_MISTAKES:
@@ -244,12 +219,40 @@ class LineConnection(Protocol):
         if self._gone:
             return bool(lines)
         if lines:
-            self.transport.write(b"".join(lines))
-        if over or (session.ended and not answering.owed):
+            self._write(b"".join(lines))
+        if over or talk.over:
             self._close()
-        elif self._draining and not answering.owed:
+        elif self._draining and not talk.owes:
             self._close(_SHUTDOWN, GOODBYE_SECONDS)
         return bool(lines)
+
+    def _write(self, octets: bytes) -> None:
+        self._unwatched -= len(octets)
+        self._watch(wanted=self._unwatched < 0)
+        self.transport.write(octets)
+
+    def _watch(self, *, wanted: bool) -> None:
+        """Have the transport say when the client doesn't read, or not: that alone takes more than a kilobyte."""
+        if wanted == self._watched:
+            return
+        self._watched = wanted
+        if wanted:
+            self.transport.registerProducer(self, True)
+        else:
+            self.transport.unregisterProducer()
+
+    def _turn_away(self, peer: PeerCertificate, refusal: Refusal) -> None:
+        self._tell(
+            "request.refused",
+            subject=peer.subject,
+            serial=peer.serial,
+            reason=refusal.code.value,
+            detail=refusal.detail,
+        )
+        self._close(refused(refusal))
+
+    def _tell(self, event: str, **fields: object) -> None:
+        self._desk.tell_of_stranger(event, self.transport.address, **fields)
 
     def _close(self, reply: Reply | None = None, seconds: float = DRAIN_SECONDS) -> None:
         """Say a last word, and give the client so many seconds to read it and close."""
@@ -257,11 +260,10 @@ class LineConnection(Protocol):
         self._leave()
         if reply is not None:
             self.transport.write(reply.encode())
-        if self._session is not None and self._answering is not None:
-            self._session.close()
-            self._answering.owed.clear()
-            self._message = None
-            self.transport.unregisterProducer()
+        if self._conversation is not None:
+            self._conversation.abandon()
+            self._conversation = None
+        self._watch(wanted=False)
         if self._paused:
             self.transport.resumeProducing()
         self.transport.loseConnection()
@@ -272,11 +274,12 @@ class LineConnection(Protocol):
         if client is not None:
             self._desk.clients.forget(client.client, self)
 
-    def _regulate(self, answering: Answering) -> None:
+    def _regulate(self) -> None:
         """Read on or not, and set the time that the client has for its next octet, or we for our next reply."""
         if self._closing or self._gone:
             return
-        pause = self._blocked or self._draining or answering.full
+        full = self._conversation is not None and self._conversation.full
+        pause = self._blocked or self._draining or full
         if pause != self._paused:
             self._paused = pause
             if pause:
@@ -286,13 +289,8 @@ class LineConnection(Protocol):
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        waiting_since = None if self._answering is None else self._answering.owed.since
-        if waiting_since is not None:
-            self.deadline = waiting_since + COMMIT_SECONDS
-        elif self._message is not None:
-            self.deadline = min(self._heard_at + STALL_SECONDS, self._message_since + MESSAGE_SECONDS)
-        else:
-            self.deadline = self._heard_at + IDLE_SECONDS
+        within = inf if self._conversation is None else self._conversation.deadline(self._heard_at)
+        self.deadline = self._heard_at + IDLE_SECONDS if within == inf else within
 
 
 def _keep_alive(transport: MutualTLSProtocol) -> None:

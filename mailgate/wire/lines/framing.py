@@ -66,6 +66,11 @@ class Framing:
         self._ending = False
         self._broken = False
 
+    @property
+    def empty(self) -> bool:
+        """Whether all that was fed has come out in whole lines."""
+        return not (self._buffer or self._left or self._ending)
+
     def feed(self, octets: bytes) -> None:
         """Take octets as they came from the network."""
         if not self._broken:

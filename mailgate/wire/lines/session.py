@@ -104,6 +104,11 @@ class LineSession:
         """Whether nothing comes any more, whatever is fed."""
         return self._framing is None
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is open: a new session would go on as this one does."""
+        return self.message is None and self._framing is not None and self._framing.empty
+
     def feed(self, octets: bytes) -> None:
         """Take octets as they came from the network."""
         if self._framing is not None:

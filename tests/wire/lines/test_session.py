@@ -192,6 +192,23 @@ class TestCheck:
         assert (len(check.parties.senders), len(check.parties.recipients), check.size) == (1, 1, 3)
 
 
+def test_a_session_is_at_rest_between_lines_and_messages(Talk):
+    for octets, at_rest in (
+        ("", True),
+        ("PING\n\r\n", True),
+        ("PIN", False),
+        ("PING#2\n", False),
+        ("PING#2\nab", False),
+        ("PING#2\nab\n", True),
+        (START, False),
+        (START + "SEND\n", True),
+        ("EXIT\n", False),
+    ):
+        talk = Talk()
+        talk.say(octets)
+        assert talk.session.at_rest == at_rest
+
+
 def test_closing_a_session_drops_what_is_open_and_nothing_follows(talk):
     talk.say(START, "TEXT x\n")
     talk.session.close()
