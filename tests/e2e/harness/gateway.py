@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.client import Client
+from harness.device import Device
 from mailgate.demo.processes import Program
 from mailgate.demo.stage import CLIENT, Stage, free_port
 
@@ -23,6 +24,7 @@ class Gateway:
         self.stage = Stage(folder)
         self.stage.prepare()
         self.port = free_port()
+        self.lines_port = free_port()
         self.tables: dict[str, dict[str, object]] = {
             "tls": {
                 "certificate": "certs/server.crt",
@@ -30,6 +32,7 @@ class Gateway:
                 "client_ca": "certs/ca.crt",
             },
             "https": {"listen": [f"tcp:{self.port}:interface=127.0.0.1"]},
+            "lines": {"listen": [f"tcp:{self.lines_port}:interface=127.0.0.1"]},
             "queue": {"url": "sqlite:///queue/mailgate.db"},
             "delivery": {"first_retry": "1s", "longest_retry": "2s"},
             f"clients.{CLIENT}": {"senders": ["*@example.com"]},
@@ -81,6 +84,13 @@ class Gateway:
         certificates = self.stage.certificates
         return Client(
             self.port, certificates / "ca.crt", certificates / f"{name}.crt", certificates / f"{name}.key"
+        )
+
+    def device(self, name: str = CLIENT) -> Device:
+        """Return a connection to the line door with the certificate of that name."""
+        certificates = self.stage.certificates
+        return Device(
+            self.lines_port, certificates / "ca.crt", certificates / f"{name}.crt", certificates / f"{name}.key"
         )
 
     def stop(self, seconds: float = 20.0) -> None:
