@@ -194,7 +194,7 @@ def test_keepalive_is_asked_of_the_kernel(gateway):
 
 
 def timer(gateway, port):
-    """Return kind and seconds of the timer that the kernel keeps for the gateway's end of a connection (proc(5))."""
+    """Return kind and seconds of the kernel's timer for the gateway's end of a connection (proc(5))."""
     rows = [row.split() for row in Path(f"/proc/{gateway.program.pid}/net/tcp").read_text().splitlines()[1:]]
     [found] = [row[5] for row in rows if row[2].endswith(f":{port:04X}")]
     kind, jiffies = found.split(":")
