@@ -23,6 +23,7 @@ class Gateway:
     def __init__(self, folder: Path, *upstreams: int, upstream_host: str = "localhost") -> None:
         self.stage = Stage(folder)
         self.stage.prepare()
+        self.hostname = "gate.example.com"
         self.port = free_port()
         self.lines_port = free_port()
         self.tables: dict[str, dict[str, object]] = {
@@ -59,7 +60,7 @@ class Gateway:
 
     def write_settings(self) -> None:
         """Write the settings file from the tables."""
-        lines = ['hostname = "gate.example.com"']
+        lines = [f'hostname = "{self.hostname}"']
         for name, table in self.tables.items():
             lines += [f"[{name}]", *_entries(table)]
         for upstream in self.upstreams:
