@@ -20,10 +20,7 @@ from mailgate.demo.stage import CLIENT, Stage, free_port, listening_port
 THREADS = 16
 MESSAGE = b"MAIL\nFROM sensor-7@example.com\nTO kim@example.com\nSUBJ x\nTEXT x\nSEND\n"
 
-_LINES = """
-[lines]
-listen = ["tcp:{port}:interface=127.0.0.1"]
-
+_LIMITS = """
 [limits]
 connections = {most}
 connections_per_address = {most}
@@ -115,9 +112,9 @@ def main() -> None:
                 smtp_port = listening_port(server)
 
                 def start(port: int, stage: Stage = stage, smtp_port: int = smtp_port) -> Program:
-                    stage.write_settings(free_port(), smtp_port)
+                    stage.write_settings(free_port(), port, smtp_port)
                     with stage.settings.open("a") as settings:
-                        settings.write(_LINES.format(port=port, most=count + 100))
+                        settings.write(_LIMITS.format(most=count + 100))
                     return stage.start_gateway()
 
                 measure(stage, count, version, start)

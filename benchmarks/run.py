@@ -77,7 +77,7 @@ def measure(stage: Stage, messages: int, *profiler: str) -> Result:
     """Start the gateway, warm it up, and measure it until the last message is delivered."""
     port = free_port()
     with start_sink(stage) as sink:
-        stage.write_settings(port, listening_port(sink))
+        stage.write_settings(port, free_port(), listening_port(sink))
         command = [twistd(), "-n", f"--pidfile={stage.folder / 'gateway.pid'}", *profiler]
         command += ["mailgate", "--config", stage.settings]
         with Program("the gateway", command, stage.folder / "gateway.log") as gateway:

@@ -1,30 +1,43 @@
-"""``mailgate demo``: everything on one machine, a first message, and the commands to go on by hand."""
+"""``mailgate demo``: everything on one machine, a message through each door, and the commands to go on by hand."""
 
 import contextlib
 import fcntl
 import functools
 import json
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import click
 
 from mailgate.ca.errors import CertificateAuthorityError
+from mailgate.cli.device import hand_over
 from mailgate.cli.gateway import Credentials, Gateway, GatewayError
-from mailgate.demo.letter import LETTER, Delivered, find, write_letter
+from mailgate.demo.letter import LETTER, Delivered, find, write_letter, write_session
 from mailgate.demo.processes import POLL_SECONDS, Program, ProgramError
-from mailgate.demo.stage import CLIENT, Stage, answers, free_port, listening_port
+from mailgate.demo.stage import CLIENT, HOSTNAME, Stage, answers, free_port, listening_port
 
 HTTPS_PORT = 8443
+LINES_PORT = 8465
 SMTP_PORT = 2525
 STARTS = 3
 """Ports that were free can be taken by the time a program asks for them: so often it's tried with others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The ports that the gateway listens at."""
+
+    https: int
+    lines: int
 
 
 class DemoError(Exception):
@@ -44,9 +57,9 @@ class _StoppedError(Exception):
     show_default=True,
     help="Where certificates, settings, queue and mail are kept.",
 )
-@click.option("--once", is_flag=True, help="End after the first delivery: status 0 if it was seen.")
+@click.option("--once", is_flag=True, help="End after the deliveries: status 0 if they were seen.")
 def command(directory: Path, *, once: bool) -> None:
-    """Start a gateway and an internal SMTP server here, send a message through them, and stay up."""
+    """Start a gateway and an internal SMTP server here, send a message through each door, and stay up."""
     demo = _Demo(Stage(directory.resolve()))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, demo.stop)
@@ -58,7 +71,7 @@ def command(directory: Path, *, once: bool) -> None:
         raise click.ClickException(f"{error.filename or directory}: {error.strerror}") from error
     except _StoppedError:
         if once:
-            raise click.ClickException("stopped before the delivery was seen") from None
+            raise click.ClickException("stopped before the deliveries were seen") from None
 
 
 class _Demo:
@@ -77,22 +90,24 @@ class _Demo:
         self._stopped = True
 
     def run(self, *, once: bool) -> None:
-        """Start everything, send a message and show it; unless `once`, stay up until stopped."""
+        """Start everything, send messages and show them; unless `once`, stay up until stopped."""
         stage = self._stage
         with contextlib.ExitStack() as running:
             running.enter_context(_claimed(stage))
             stage.prepare()
             smtp_port = self._start_smtp_server(running)
-            gateway, https_port = self._start_gateway(smtp_port, running)
+            gateway, doors = self._start_gateway(smtp_port, running)
             click.echo(
                 f"internal SMTP server  localhost:{smtp_port} with STARTTLS, keeps mail in {_short(stage.mail)}"
             )
-            click.echo(f"gateway               https://localhost:{https_port}, set by {_short(stage.settings)}\n")
+            click.echo(f"gateway               https://localhost:{doors.https}, and lines at {doors.lines}")
+            click.echo(f"                      set by {_short(stage.settings)}\n")
             letter = stage.folder / "message.json"
             write_letter(letter)
-            _show(self._wait_for(_send(stage, https_port, letter), gateway))
+            _show(self._wait_for(_send(stage, doors.https, letter), gateway))
+            _show(self._wait_for(_send_as_device(stage, doors.lines), gateway))
             if not once:
-                _explain(stage, https_port, letter)
+                _explain(stage, doors, letter)
                 while gateway.running:
                     self._unless_stopped()
                     time.sleep(POLL_SECONDS)
@@ -113,20 +128,20 @@ class _Demo:
                     raise
         raise AssertionError("the loop ends by return or raise")
 
-    def _start_gateway(self, smtp_port: int, running: contextlib.ExitStack) -> tuple[Program, int]:
+    def _start_gateway(self, smtp_port: int, running: contextlib.ExitStack) -> tuple[Program, Doors]:
         for attempt in range(STARTS):
-            port = free_port(0 if attempt else HTTPS_PORT)
-            self._stage.write_settings(port, smtp_port)
+            doors = Doors(*(free_port(0 if attempt else port) for port in (HTTPS_PORT, LINES_PORT)))
+            self._stage.write_settings(doors.https, doors.lines, smtp_port)
             gateway = running.enter_context(self._stage.start_gateway())
             try:
                 gateway.wait_until(functools.partial(self._started, gateway), "took connections")
             except ProgramError:
-                taken_by_another = not gateway.running and answers(port)
+                taken_by_another = not gateway.running and (answers(doors.https) or answers(doors.lines))
                 if attempt == STARTS - 1 or not taken_by_another:
                     raise
             else:
                 if gateway.running:
-                    return gateway, port
+                    return gateway, doors
         raise DemoError("each port that was free was taken by another program a moment later")
 
     def _started(self, gateway: Program) -> bool:
@@ -175,6 +190,21 @@ def _send(stage: Stage, https_port: int, letter: Path) -> str:
             raise DemoError(f"the gateway refused the message: {json.dumps(answer, ensure_ascii=False)}")
 
 
+def _send_as_device(stage: Stage, port: int) -> str:
+    """Send a message through the line door and return its Message-ID."""
+    session = write_session(stage.folder / "message.lines", uuid.uuid4().hex)
+    click.echo("\nsending another through the line door, as a device would …")
+    greeting, reply = hand_over("localhost", port, _credentials(stage), session)
+    click.echo(f"S {greeting}")
+    for line in session.decode().splitlines():
+        click.echo(f"C {line}")
+    click.echo(f"S {reply}")
+    identifier = re.fullmatch(r"250 \S+ \S+ id=(\S+)", reply)
+    if identifier is None:
+        raise DemoError(f"the gateway refused the device's message: {reply}")
+    return f"<{identifier[1]}@{HOSTNAME}>"
+
+
 def _credentials(stage: Stage) -> Credentials:
     certificates = stage.certificates
     return Credentials(certificates / f"{CLIENT}.crt", certificates / f"{CLIENT}.key", certificates / "ca.crt")
@@ -217,11 +247,11 @@ def _show(delivered: Delivered) -> None:
     click.echo(f"  file          {_short(delivered.path)}")
 
 
-def _explain(stage: Stage, https_port: int, letter: Path) -> None:
+def _explain(stage: Stage, doors: Doors, letter: Path) -> None:
     credentials = _credentials(stage)
     files = f"--cacert {_quoted(credentials.ca)} --cert {_quoted(credentials.certificate)}"
     curl = f"curl {files} --key {_quoted(credentials.key)}"
-    base = f"https://localhost:{https_port}/v1"
+    base = f"https://localhost:{doors.https}/v1"
     tls = f"-CAfile {_quoted(credentials.ca)} -cert {_quoted(credentials.certificate)}"
     click.echo(
         "\ntry by hand:\n\n"
@@ -229,7 +259,10 @@ def _explain(stage: Stage, https_port: int, letter: Path) -> None:
         f"--data-binary @{_quoted(letter)}\n\n"
         f"# who the gateway says you are\n{curl} {base}/whoami\n\n"
         f"# a client without a certificate gets nowhere\ncurl --cacert {_quoted(credentials.ca)} {base}/whoami\n\n"
-        f"# look at the TLS\nopenssl s_client -connect localhost:{https_port} -alpn http/1.1 {tls} \\\n"
+        f"# speak to the line door: type MAIL, FROM, TO, SUBJ, TEXT and SEND, or HELP\n"
+        f"openssl s_client -quiet -connect localhost:{doors.lines} {tls} \\\n"
+        f"  -key {_quoted(credentials.key)}\n\n"
+        f"# look at the TLS\nopenssl s_client -connect localhost:{doors.https} -alpn http/1.1 {tls} \\\n"
         f"  -key {_quoted(credentials.key)} </dev/null\n\n"
         f"# the gateway's journal\ntail -f {_quoted(stage.folder / 'gateway.log')}\n\n"
         "Ctrl-C ends it all."

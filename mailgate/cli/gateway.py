@@ -48,9 +48,11 @@ class Credentials:
     key: Path
     ca: Path
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
         """
         Return a TLS context that proves who we are and holds the gateway to its name; raises GatewayError.
+
+        `protocol` is the application's, by its ALPN name.
 
         It takes a CA without keyUsage, as `openssl req -x509` makes them, in each version of Python alike.
         """
@@ -59,7 +61,7 @@ class Credentials:
             _probe(path)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([protocol])
         try:
             context.load_verify_locations(self.ca)
         except ssl.SSLError as error:

@@ -22,6 +22,18 @@ LETTER = {
     ],
 }
 
+SESSION = """\
+MAIL {key}
+FROM 온도 센서 7 <sensor-7@example.com>
+TO 김철수 <kim@example.com>
+SUBJ 3번 구역의 온도가 정상입니다
+TEXT 지금은 21 °C입니다.
+FILE#{octets} text/csv;charset=utf-8 온도 기록.csv
+{file}
+SEND
+"""
+"""A device's message: what it writes to the line door."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -38,6 +50,13 @@ class Delivered:
 def write_letter(path: Path) -> None:
     """Write the message as the body of a request."""
     path.write_text(json.dumps(LETTER, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def write_session(path: Path, key: str) -> bytes:
+    """Write a device's message, under an idempotency key, and return it."""
+    file = "시각,온도\n09:20,21"
+    path.write_text(SESSION.format(key=key, octets=len(file.encode()), file=file), encoding="utf-8")
+    return path.read_bytes()
 
 
 def find(message_id: str, folder: Path) -> Delivered | None:

@@ -15,10 +15,11 @@ from mailgate.ca.issue import KeyType
 from mailgate.demo.processes import Program, ProgramError
 
 CLIENT = "unique_client"
+HOSTNAME = "gate.example.com"
 LOOPBACK = "127.0.0.1"
 
 _SETTINGS = """\
-hostname = "gate.example.com"
+hostname = "{hostname}"
 
 [tls]
 certificate = "certs/server.crt"
@@ -27,6 +28,9 @@ client_ca = "certs/ca.crt"
 
 [https]
 listen = ["tcp:{https_port}:interface=127.0.0.1"]
+
+[lines]
+listen = ["tcp:{lines_port}:interface=127.0.0.1"]
 
 [queue]
 url = "sqlite:///queue/mailgate.db"
@@ -89,9 +93,12 @@ class Stage:
         client = ClientRequest(CLIENT, dns=("unique-client.example.com",))
         authority.issue_clients([client], KeyType.EC, DEFAULT_LEAF_DAYS, force=True)
 
-    def write_settings(self, https_port: int, smtp_port: int) -> None:
-        """Write the gateway's settings for these ports."""
-        self.settings.write_text(_SETTINGS.format(https_port=https_port, smtp_port=smtp_port))
+    def write_settings(self, https_port: int, lines_port: int, smtp_port: int) -> None:
+        """Write the gateway's settings for the ports of its doors and of its upstream."""
+        settings = _SETTINGS.format(
+            hostname=HOSTNAME, https_port=https_port, lines_port=lines_port, smtp_port=smtp_port
+        )
+        self.settings.write_text(settings)
 
     def start_smtp_server(self, port: int) -> Program:
         """Start the embedded internal server; `listening_port` tells when it listens."""

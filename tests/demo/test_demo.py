@@ -81,14 +81,22 @@ def processes_of(folder):
     return found
 
 
-def test_once_shows_the_delivered_message_and_leaves_nothing_running(start, tmp_path):
+def test_once_shows_the_delivered_messages_and_leaves_nothing_running(start, tmp_path):
     demo = start("demo", "--once")
     assert demo.end() == 0, demo.printed
     for shown in ("3번 구역의 온도 경고", "온도 센서 7 <sensor-7@example.com>", "안녕하세요.", "온도 기록.csv"):
         assert shown in demo.printed
-    (mail,) = (tmp_path / "demo" / "mail").glob("*.eml")
-    assert str(mail.relative_to(tmp_path)) in demo.printed
-    assert json.loads(mail.with_suffix(".json").read_text())["tls"] is True
+    for shown in (
+        "3번 구역의 온도가 정상입니다",
+        "지금은 21 °C입니다.",
+        "220 mailgate/1 gate.example.com id=unique_client ",
+    ):
+        assert shown in demo.printed
+    mails = list((tmp_path / "demo" / "mail").glob("*.eml"))
+    assert len(mails) == 2
+    for mail in mails:
+        assert str(mail.relative_to(tmp_path)) in demo.printed
+        assert json.loads(mail.with_suffix(".json").read_text())["tls"] is True
     assert processes_of(tmp_path) == []
 
 
@@ -98,11 +106,11 @@ def test_a_second_time_goes_on_with_the_same_certificates_and_mail(start, tmp_pa
     first = certificate.read_bytes()
     assert start("demo", "--once").end() == 0
     assert certificate.read_bytes() == first
-    assert len(list((tmp_path / "demo" / "mail").glob("*.eml"))) == 2
+    assert len(list((tmp_path / "demo" / "mail").glob("*.eml"))) == 4
 
 
 def test_two_at_the_same_time_and_the_usual_ports_taken(start, tmp_path):
-    with listening(8443), listening(2525):
+    with listening(8443), listening(8465), listening(2525):
         demos = [start(name, "--once") for name in ("하나", "둘")]
         assert [demo.end() for demo in demos] == [0, 0], [demo.printed for demo in demos]
 
@@ -152,6 +160,9 @@ def test_the_commands_it_prints_work(start, tmp_path):
     commands = {block.partition("\n")[0]: block for block in blocks}
     assert '"status":"queued"' in shell(commands["# send it again"], tmp_path).replace(" ", "")
     assert "unique_client" in shell(commands["# who the gateway says you are"], tmp_path)
+    (title,) = (title for title in commands if title.startswith("# speak to the line door"))
+    by_hand = f"printf 'MAIL\\nFROM a@example.com\\nTO b@example.com\\nSEND\\nEXIT\\n' | ({commands[title]})"
+    assert "\n250 2.0.0 - id=" in shell(by_hand, tmp_path)
     assert "Verify return code: 0 (ok)" in shell(commands["# look at the TLS"], tmp_path)
     assert shell(
         commands["# a client without a certificate gets nowhere"] + " || echo refused", tmp_path
