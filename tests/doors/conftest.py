@@ -266,6 +266,21 @@ class Connection:
             self._exchange(self.tls.unwrap)
         return self
 
+    def read_nothing(self, buffer):
+        """Let replies fill a buffer of so many octets; return a list that isn't empty once it was full."""
+        wire, write = self.wire, self.wire.write
+        full = []
+
+        def write_until_full(octets):
+            write(octets)
+            # As TCP does: told once, from within the write that fills the buffer.
+            if not full and len(wire.value()) > buffer:
+                full.append(True)
+                wire.producer.pauseProducing()
+
+        wire.write = write_until_full
+        return full
+
     def leave(self):
         """Vanish as a peer does whose network is gone."""
         self.wire.lose(ConnectionDone())

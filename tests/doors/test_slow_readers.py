@@ -15,17 +15,7 @@ class SlowReaderTests(SynchronousTestCase):
 
     def test_reading_stops_when_the_buffer_is_full_and_goes_on_when_it_is_empty(self):
         client = self.house.connect()
-        wire, write = client.wire, client.wire.write
-        full = []
-
-        def write_until_full(octets):
-            write(octets)
-            # As TCP does: told once, from within the write that fills the buffer.
-            if not full and len(wire.value()) > BUFFER:
-                full.append(True)
-                wire.producer.pauseProducing()
-
-        wire.write = write_until_full
+        wire, full = client.wire, client.read_nothing(BUFFER)
         client.send(self.requests)
         self.assertTrue(full)
         self.assertEqual(wire.producerState, "paused")

@@ -59,17 +59,7 @@ class FlowTests(SynchronousTestCase):
 
     def test_a_client_that_reads_no_replies_is_not_listened_to(self):
         device = self.house.connect_device().greeted()
-        wire, write = device.wire, device.wire.write
-        full = []
-
-        def write_until_full(octets):
-            write(octets)
-            # As TCP does: told once, from within the write that fills the buffer.
-            if not full and len(wire.value()) > BUFFER:
-                full.append(True)
-                wire.producer.pauseProducing()
-
-        wire.write = write_until_full
+        wire, full = device.wire, device.read_nothing(BUFFER)
         device.send(b"HELP\n" * MANY)
         self.assertTrue(full)
         self.assertEqual(wire.producerState, "paused")
