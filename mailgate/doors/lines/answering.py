@@ -20,7 +20,7 @@ COMMIT_SECONDS = 30.0
 
 MOST_OWED = 128
 MOST_OCTETS = 1024 * 1024
-"""So many replies may be owed at a time, and about messages of so many octets that still wait."""
+"""So many replies may be owed at a time, and about messages of so many octets, or one that is larger."""
 
 _TOO_LATE = Reply(451, "4.3.0", f"retry=30 not on disk within {COMMIT_SECONDS:.0f} seconds")
 _DEFECT = Reply(451, "4.3.0", "retry=30 the gateway failed at this message")
@@ -58,7 +58,7 @@ class Answering:
     @property
     def full(self) -> bool:
         """Whether so much is owed that no more should be asked for now."""
-        return len(self.owed) >= MOST_OWED or self.owed.size >= MOST_OCTETS
+        return len(self.owed) >= MOST_OWED or self.owed.octets >= MOST_OCTETS
 
     def take(self, event: Event) -> None:
         """Owe the reply to an event."""
@@ -85,8 +85,8 @@ class Answering:
     def _begin(self, owed: Owed, event: Send | Check | Stat, identity: ClientIdentity) -> None:
         match event:
             case Send():
-                owed.key, owed.message = event.message.key, event.message
-                owed.stay = self._desk.room.stay(event.message.size, partial(self._store, owed, identity))
+                owed.key, owed.message, owed.octets = event.message.key, event.message, event.message.size
+                owed.stay = self._desk.room.stay(owed.octets, partial(self._store, owed, identity))
                 owed.begin = owed.stay.ask
                 self.owed.add(owed, in_turn=bool(owed.key) and self.owed.has_key(owed.key))
             case Check():

@@ -20,6 +20,7 @@ class Owed:
         reply: what will be said, once that is known.
         begin: what finds the reply out, until it is called; it may have to wait for the replies before it.
         message: the message that it is about, until that is composed.
+        octets: how large that is.
         stay: the message's room in memory.
 
     """
@@ -30,12 +31,8 @@ class Owed:
     reply: Reply | None = None
     begin: Callable[[], None] | None = None
     message: LineMessage | None = None
+    octets: int = 0
     stay: Stay | None = None
-
-    @property
-    def size(self) -> int:
-        """Octets of a message that is not composed yet."""
-        return 0 if self.message is None else self.message.size
 
     def give_up(self) -> None:
         """Begin no more, and let go of a message that is not composed yet; one that is takes its course."""
@@ -48,11 +45,18 @@ class Owed:
 
 
 class OwedReplies:
-    """Replies that are found out in any order, and told in the one they were asked for."""
+    """
+    Replies that are found out in any order, and told in the one they were asked for.
 
-    __slots__ = ("_owed",)
+    Attributes:
+        octets: of all messages that replies are owed about.
+
+    """
+
+    __slots__ = ("_owed", "octets")
 
     def __init__(self) -> None:
+        self.octets = 0
         self._owed: deque[Owed] = deque()
 
     def __len__(self) -> int:
@@ -63,21 +67,17 @@ class OwedReplies:
         """When the first one that is not known yet was asked for, or None."""
         return next((owed.since for owed in self._owed if owed.reply is None), None)
 
-    @property
-    def size(self) -> int:
-        """Octets of all messages that are not composed yet."""
-        return sum(owed.size for owed in self._owed)
-
     def add(self, owed: Owed, *, in_turn: bool = False) -> None:
         """Owe one more reply; `in_turn` begins it only when those before it have been told."""
         self._owed.append(owed)
+        self.octets += owed.octets
         if not in_turn or len(self._owed) == 1:
             _begin(owed)
 
     def told(self) -> Iterator[Reply]:
         """Yield, and owe no more, each reply that is known and whose turn it is."""
         while self._owed and (reply := self._owed[0].reply) is not None:
-            self._owed.popleft()
+            self.octets -= self._owed.popleft().octets
             yield reply
             if self._owed:
                 _begin(self._owed[0])

@@ -118,7 +118,7 @@ class ManyOctetsTests(SynchronousTestCase):
         for number in range(4):
             text = b"x" * 600_000
             device.send(b"MAIL k%d\nFROM a@x.kr\nTO b@x.kr\nTEXT#%d\n%b\nSEND\n" % (number, len(text), text))
-        # One is in memory and two wait: more would be over a mebibyte.
+        # Two are under way, one of them waiting for room: more would be over a mebibyte.
         self.assertEqual(device.wire.producerState, "paused")
         for _ in range(4):
             self.house.queue.release()
