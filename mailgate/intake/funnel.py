@@ -4,35 +4,33 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from mailgate.intake.rates import Rates
+from mailgate.intake.records import Records
 from mailgate.intake.refusals import (
     DRAINING,
     IN_PROGRESS,
     KEY_REUSED,
-    NOT_FOUND,
-    STORAGE_UNAVAILABLE,
     UNKNOWN,
     quota_exceeded,
     rate_limited,
+    too_late,
 )
 from mailgate.intake.values import Admission, Handover, Limits, Origin, Standing
 from mailgate.intake.waiting import Attempts
-from mailgate.model.defect import describe_defect
 from mailgate.model.identity import ClientIdentity, PeerCertificate
-from mailgate.model.ids import is_id, new_id
+from mailgate.model.ids import new_id
 from mailgate.model.journal import Journal
 from mailgate.model.outcome import Status
 from mailgate.model.receipt import DryRun, MessageRecord, Receipt
 from mailgate.model.refusal import Refusal
-from mailgate.model.submission import Parties, Submission
+from mailgate.model.submission import Outline, Parties, Submission
 from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.decide import decide
-from mailgate.policy.rules import ClientRules, Rate
+from mailgate.policy.rules import ClientRules
 from mailgate.queue.interface import (
     Claim,
     IdempotencyKeyReusedError,
     NewMessage,
     Queue,
-    QueueError,
     Quota,
     QuotaExceededError,
 )
@@ -69,7 +67,7 @@ class Intake:
         self._draining = False
         self._rates = Rates()
         self._attempts = Attempts(clock)
-        self._in_progress: set[tuple[str, str | None]] = set()
+        self._records = Records(queue, journal)
 
     def drain(self) -> None:
         """Refuse every further submission; those under way go on."""
@@ -98,26 +96,25 @@ class Intake:
         if self._draining or rules is None:
             return succeed(self._refused(identity, origin, DRAINING if self._draining else UNKNOWN))
         message = self._compose(identity, rules, submission, origin, now)
-        size = len(message.content)
-        refusal = self._judge(rules, submission.parties, size)
+        refusal = self._judge(rules, submission.parties, len(message.content))
+        late = too_late(submission.scheduled_at, submission.expires_at, now)
         if refusal is None and submission.dry_run:
-            return succeed(_dry_run(rules, message))
-        refusal = refusal or self._take(identity, rules, now)
+            return succeed(_dry_run(rules, message) if late is None else self._refused(identity, origin, late))
         if refusal is not None:
             return succeed(self._refused(identity, origin, refusal))
+        hurdle = late or self._take(identity, rules, now)
         # Cancelled itself, the storing would tell of a refusal, and nobody would deliver what is stored after all.
         answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
-        Deferred.fromCoroutine(self._store(identity, message, origin)).addBoth(answer.callback)
+        Deferred.fromCoroutine(self._store(identity, rules, message, origin, hurdle)).addBoth(answer.callback)
         return answer
 
-    def check(self, identity: ClientIdentity, parties: Parties, size: int) -> Deferred[Refusal | None]:
+    def check(self, identity: ClientIdentity, outline: Outline) -> Deferred[Refusal | None]:
         """
         Tell what `submit` would refuse of a message that is still being written, or None.
 
-        `parties` and `size`, in octets, are what is known of it so far. Nothing is stored and nothing is taken
-        from a rate or quota, but one that is used up is told.
+        Nothing is stored and nothing is taken from a rate or quota, but one that is used up is told.
         """
-        return Deferred.fromCoroutine(self._check(identity, parties, size))
+        return Deferred.fromCoroutine(self._check(identity, outline))
 
     def find_by_key(self, identity: ClientIdentity, key: str) -> Deferred[MessageRecord | Refusal]:
         """
@@ -125,11 +122,11 @@ class Intake:
 
         Refusals: `idempotency_in_progress` while it is on its way to the disk; `not_found`.
         """
-        return Deferred.fromCoroutine(self._find_by_key(identity, key))
+        return Deferred.fromCoroutine(self._records.find_by_key(identity.client, key))
 
     def find(self, identity: ClientIdentity, message: str) -> Deferred[MessageRecord | Refusal]:
         """Return the client's own message, or the refusal `not_found`; another client's is not found either."""
-        return Deferred.fromCoroutine(self._find(identity, message))
+        return Deferred.fromCoroutine(self._records.find(identity.client, message))
 
     def wait(self, identity: ClientIdentity, message: str, seconds: float) -> Deferred[MessageRecord | Refusal]:
         """
@@ -150,47 +147,33 @@ class Intake:
     def _judge(self, rules: ClientRules, parties: Parties, size: int) -> Refusal | None:
         return decide(rules, parties, size=size, max_message=self.limits.max_message) or self._admission()
 
-    async def _check(self, identity: ClientIdentity, parties: Parties, size: int) -> Refusal | None:
+    async def _check(self, identity: ClientIdentity, outline: Outline) -> Refusal | None:
         rules = self.directory.rules(identity.label)
         if self._draining or rules is None:
             return DRAINING if self._draining else UNKNOWN
-        refusal = self._judge(rules, parties, size)
+        refusal = self._judge(rules, outline.parties, outline.size)
         if refusal is not None:
             return refusal
         now = self._clock.seconds()
-        if rules.rate is not None:
-            wait = self._rates.wait(identity.client, rules.rate, now)
-            if wait:
-                return rate_limited(rules.rate, wait)
+        hurdle = too_late(outline.scheduled_at, outline.expires_at, now) or self._rate_used_up(
+            identity, rules, now
+        )
+        hurdle = hurdle or await self._quota_used_up(identity, rules, now)
+        return hurdle and await self._records.unless_repeat(identity.client, outline.idempotency_key, hurdle)
+
+    def _rate_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
+        if rules.rate is None:
+            return None
+        wait = self._rates.wait(identity.client, rules.rate, now)
+        return rate_limited(rules.rate, wait) if wait else None
+
+    async def _quota_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
         if rules.quota is None:
             return None
-        left = await self._quota_left(identity, rules.quota, now)
+        left = await self._records.quota_left(identity.client, rules.quota, now)
         if isinstance(left, Refusal):
             return left
         return None if left else quota_exceeded(rules.quota.period - now % rules.quota.period)
-
-    async def _quota_left(self, identity: ClientIdentity, quota: Rate, now: float) -> int | Refusal:
-        try:
-            used = await self._queue.used(identity.client, quota.period, now)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
-            return self._storage_trouble(error)
-        return max(0, quota.count - used)
-
-    async def _find_by_key(self, identity: ClientIdentity, key: str) -> MessageRecord | Refusal:
-        if (identity.client, key) in self._in_progress:
-            return IN_PROGRESS
-        try:
-            return await self._queue.find_by_key(identity.client, key) or NOT_FOUND
-        except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
-            return self._storage_trouble(error)
-
-    async def _find(self, identity: ClientIdentity, message: str) -> MessageRecord | Refusal:
-        if not is_id(message):
-            return NOT_FOUND
-        try:
-            return await self._queue.find(identity.client, message) or NOT_FOUND
-        except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may ask again
-            return self._storage_trouble(error)
 
     async def _describe(self, identity: ClientIdentity) -> Standing | Refusal:
         rules = self.directory.rules(identity.label)
@@ -198,7 +181,7 @@ class Intake:
             return UNKNOWN
         now = self._clock.seconds()
         rate = None if rules.rate is None else self._rates.left(identity.client, rules.rate, now)
-        quota = None if rules.quota is None else await self._quota_left(identity, rules.quota, now)
+        quota = None if rules.quota is None else await self._records.quota_left(identity.client, rules.quota, now)
         if isinstance(quota, Refusal):
             return quota
         return Standing({**rules.describe(), "max_message": self.max_message(identity)}, rate, quota)
@@ -261,13 +244,21 @@ class Intake:
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _store(
-        self, identity: ClientIdentity, message: NewMessage, origin: Origin
+        self,
+        identity: ClientIdentity,
+        rules: ClientRules,
+        message: NewMessage,
+        origin: Origin,
+        hurdle: Refusal | None,
     ) -> Receipt | DryRun | Refusal:
-        key = (identity.client, message.idempotency_key)
-        if key in self._in_progress:
+        key = identity.client, message.idempotency_key
+        refusal = hurdle and await self._records.unless_repeat(*key, hurdle)
+        if refusal is not None:
+            return self._refused(identity, origin, refusal)
+        if key in self._records.in_progress:
             return self._refused(identity, origin, IN_PROGRESS)
         if message.idempotency_key is not None:
-            self._in_progress.add(key)
+            self._records.in_progress.add(key)
         try:
             receipt = await self._queue.accept(message)
         except IdempotencyKeyReusedError:
@@ -275,22 +266,21 @@ class Intake:
         except QuotaExceededError as error:
             return self._refused(identity, origin, quota_exceeded(error.retry_after))
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is answered and may try again
-            return self._refused(identity, origin, self._storage_trouble(error))
+            return self._refused(identity, origin, self._records.trouble(error))
         finally:
-            self._in_progress.discard(key)
+            self._records.in_progress.discard(key)
         self._journal_acceptance(message, receipt, origin)
         if not receipt.replayed:
-            if message.lease:
-                self._handover.deliver(Claim.of(message))
-            else:
-                self._handover.wake()
+            self._hand_over(message)
+        elif hurdle is None and rules.rate is not None:
+            self._rates.give_back(identity.client, rules.rate, self._clock.seconds())
         return receipt
 
-    def _storage_trouble(self, error: Exception) -> Refusal:
-        # A defect is told like a broken disk: the client's next try may still succeed, and must be answered.
-        reason = str(error) if isinstance(error, QueueError) else describe_defect(error)
-        self._journal.record("queue.error", reason=reason)
-        return STORAGE_UNAVAILABLE
+    def _hand_over(self, message: NewMessage) -> None:
+        if message.lease:
+            self._handover.deliver(Claim.of(message))
+        else:
+            self._handover.wake()
 
     def _journal_acceptance(self, message: NewMessage, receipt: Receipt, origin: Origin) -> None:
         self._journal.record(

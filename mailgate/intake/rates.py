@@ -15,11 +15,12 @@ class Rates:
     def take(self, client: str, rate: Rate, now: float) -> float:
         """Take one message from the client's rate; return 0, or the seconds to wait where none is left."""
         bucket, wait = self._bucket(client, rate, now).take(rate, now)
-        self._buckets.pop(client, None)
-        self._buckets[client] = bucket
-        if len(self._buckets) > _MANY:
-            del self._buckets[next(iter(self._buckets))]
+        self._keep(client, bucket)
         return wait
+
+    def give_back(self, client: str, rate: Rate, now: float) -> None:
+        """Undo that one message was taken."""
+        self._keep(client, self._bucket(client, rate, now).give_back(rate, now))
 
     def left(self, client: str, rate: Rate, now: float) -> int:
         """Return how many messages the client may send at once."""
@@ -28,6 +29,12 @@ class Rates:
     def wait(self, client: str, rate: Rate, now: float) -> float:
         """Return what `take` would, and take nothing."""
         return self._bucket(client, rate, now).take(rate, now)[1]
+
+    def _keep(self, client: str, bucket: Bucket) -> None:
+        self._buckets.pop(client, None)
+        self._buckets[client] = bucket
+        if len(self._buckets) > _MANY:
+            del self._buckets[next(iter(self._buckets))]
 
     def _bucket(self, client: str, rate: Rate, now: float) -> Bucket:
         return self._buckets.get(client) or Bucket.full(rate, now)

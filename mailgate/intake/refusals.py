@@ -2,6 +2,8 @@
 
 from mailgate.model.refusal import Refusal, RefusalCode
 from mailgate.policy.rules import Rate
+from mailgate.wire.checks import check_times
+from mailgate.wire.faults import Faults
 
 _STORAGE_RETRY = 30.0
 
@@ -17,6 +19,13 @@ KEY_REUSED = Refusal(RefusalCode.IDEMPOTENCY_KEY_REUSED, "the idempotency key wa
 STORAGE_UNAVAILABLE = Refusal(
     RefusalCode.STORAGE_UNAVAILABLE, "the queue can't be used right now", retry_after=_STORAGE_RETRY
 )
+
+
+def too_late(scheduled_at: float | None, expires_at: float | None, now: float) -> Refusal | None:
+    """Return the refusal of a message whose time has passed, seconds since the epoch all, or None."""
+    faults = Faults()
+    check_times(scheduled_at, expires_at, now, faults)
+    return faults.refusal() if faults else None
 
 
 def rate_limited(rate: Rate, wait: float) -> Refusal:

@@ -58,6 +58,25 @@ class Parties:
     recipients: tuple[Recipient, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """
+    What is known of a message that is still being written.
+
+    Attributes:
+        parties: whom it is from and for, as far as it says.
+        size: octets that it has at least.
+        idempotency_key, scheduled_at, expires_at: as a submission has them.
+
+    """
+
+    parties: Parties
+    size: int
+    idempotency_key: str | None = None
+    scheduled_at: float | None = None
+    expires_at: float | None = None
+
+
 def has_long_line(content: bytes) -> bool:
     """Tell whether a line of canonical octets is over 998 octets long without its CRLF."""
     start, end = 0, len(content)

@@ -39,3 +39,8 @@ class Bucket:
         if current.tokens >= 1:
             return Bucket(current.tokens - 1, now), 0.0
         return current, (1 - current.tokens) * rate.period / rate.count
+
+    def give_back(self, rate: Rate, now: float) -> "Bucket":
+        """Return the bucket with one token more, as far as the rate allows."""
+        current = self.at(rate, now)
+        return Bucket(min(float(rate.count), current.tokens + 1), now)

@@ -66,6 +66,11 @@ def too_many_recipients(most: int, pointer: str, faults: Faults) -> None:
     faults.add(pointer, FaultCode.TOO_MANY, f"a message has at most {most} recipients")
 
 
+def too_many_addresses(most: int, pointer: str, faults: Faults) -> None:
+    """Note that a field that names no recipients has more addresses than it may."""
+    faults.add(pointer, FaultCode.TOO_MANY, f"a field has at most {most} addresses")
+
+
 def check_subject(subject: str, faults: Faults) -> None:
     """Note why a header can't hold the subject."""
     if len(subject) > MAX_SUBJECT:

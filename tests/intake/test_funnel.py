@@ -8,7 +8,7 @@ from mailgate.model.address import Address
 from mailgate.model.ids import new_id
 from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.model.receipt import DryRun, Receipt
-from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.model.refusal import FaultCode, Refusal, RefusalCode
 from mailgate.policy.rules import Rate
 from mailgate.queue.interface import Settlement
 
@@ -127,6 +127,42 @@ def test_a_message_that_policy_refuses_costs_nothing_of_the_rate(house, rules):
     house.allow(rules(rate=Rate(1, 60.0)))
     house.submit(authors=(Address("ceo", "y.kr"),))
     assert isinstance(house.submit(), Receipt)
+
+
+def test_a_repeat_costs_nothing_of_the_rate(house, rules):
+    house.allow(rules(rate=Rate(2, 60.0)))
+    first = house.submit(idempotency_key="b7-12")
+    for _ in range(3):
+        assert house.submit(idempotency_key="b7-12") == dataclasses.replace(first, replayed=True)
+    assert not house.submit(idempotency_key="b7-13").replayed
+    assert house.submit(idempotency_key="b7-14").code is RefusalCode.RATE_LIMITED
+    assert house.submit(idempotency_key="b7-12").replayed
+    house.clock.advance(30.0)
+    assert not house.submit(idempotency_key="b7-14").replayed
+
+
+def test_a_message_whose_time_has_passed_is_refused_and_costs_nothing_of_the_rate(house, rules):
+    house.allow(rules(rate=Rate(1, 60.0)))
+    now = house.clock.seconds()
+    for changes in (
+        {"scheduled_at": now - 1},
+        {"expires_at": now - 1},
+        {"scheduled_at": now - 1, "dry_run": True},
+    ):
+        for key in (None, "b7-12"):
+            refusal = house.submit(idempotency_key=key, **changes)
+            assert refusal.code is RefusalCode.VALIDATION_FAILED
+            assert [fault.code for fault in refusal.faults] == [FaultCode.IN_THE_PAST]
+    assert isinstance(house.submit(), Receipt)
+
+
+def test_the_repeat_of_a_message_is_answered_when_its_time_has_passed_too(house):
+    now = house.clock.seconds()
+    times = {"scheduled_at": now + 5, "expires_at": now + 10}
+    first = house.submit(idempotency_key="b7-12", **times)
+    house.clock.advance(3600.0)
+    assert house.submit(idempotency_key="b7-12", **times) == dataclasses.replace(first, replayed=True)
+    assert house.submit(idempotency_key="b7-12", scheduled_at=now).code is RefusalCode.IDEMPOTENCY_KEY_REUSED
 
 
 def test_the_quota_is_counted_on_disk(house, rules):

@@ -6,7 +6,7 @@ import pytest
 
 from mailgate.model.address import Address
 from mailgate.model.refusal import Refusal, RefusalCode
-from mailgate.model.submission import Parties
+from mailgate.model.submission import Outline, Parties
 from mailgate.policy.rules import Rate
 
 NOBODY = Parties((), ())
@@ -16,8 +16,9 @@ NOBODY = Parties((), ())
 def check(house):
     """Asks about a message so far; the answer's code, or None where all is well."""
 
-    def ask(parties=NOBODY, size=0):
-        refusal = house.turns.wait(house.intake.check(house.identity, parties, size))
+    def ask(parties=NOBODY, size=0, key=None, **times):
+        outline = Outline(parties, size, key, **times)
+        refusal = house.turns.wait(house.intake.check(house.identity, outline))
         return None if refusal is None else refusal.code
 
     return ask
@@ -53,9 +54,32 @@ def test_a_rate_that_is_used_up_is_told_and_asking_costs_nothing_of_it(house, ru
 def test_a_quota_that_is_used_up_is_told_with_the_time_to_its_next_window(house, rules, check):
     house.allow(rules(quota=Rate(1, 86400.0)))
     assert check() is None
-    refused = house.submit(), house.submit(), house.turns.wait(house.intake.check(house.identity, NOBODY, 0))
+    refused = (
+        house.submit(),
+        house.submit(),
+        house.turns.wait(house.intake.check(house.identity, Outline(NOBODY, 0))),
+    )
     assert [each.code for each in refused[1:]] == [RefusalCode.QUOTA_EXCEEDED] * 2
     assert refused[1].retry_after == refused[2].retry_after
+
+
+def test_a_time_that_has_passed_is_told(house, check):
+    now = house.clock.seconds()
+    assert check(scheduled_at=now + 1, expires_at=now + 2) is None
+    assert check(scheduled_at=now - 1) is RefusalCode.VALIDATION_FAILED
+    assert check(key="new", expires_at=now - 1) is RefusalCode.VALIDATION_FAILED
+
+
+def test_what_stands_in_the_way_of_a_new_message_does_not_in_that_of_a_repeat(house, rules, check):
+    house.allow(rules(rate=Rate(1, 60.0), quota=Rate(1, 86400.0)))
+    house.submit(idempotency_key="b7-12")
+    past = house.clock.seconds() - 1
+    assert check(key="b7-12", scheduled_at=past) is None
+    assert check(key="b7-13", scheduled_at=past) is RefusalCode.VALIDATION_FAILED
+    assert check(key="b7-13") is RefusalCode.RATE_LIMITED
+    house.clock.advance(60.0)
+    assert check(key="b7-12") is None
+    assert check(key="b7-13") is RefusalCode.QUOTA_EXCEEDED
 
 
 def test_a_gateway_that_closes_and_a_client_that_is_gone_are_told(house, rules, check):

@@ -20,13 +20,13 @@ NOW = 1796083200.0  # 2026-12-01T00:00:00Z
 SMALL = {"from": "dev@x.kr", "to": "kim@x.kr", "text": "안녕"}
 
 
-def decode(request, max_recipients: int = 5) -> Submission | Refusal:
+def decode(request, max_recipients: int = 5, key: str | None = None) -> Submission | Refusal:
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
-    return decode_message(body, idempotency_key="key-1", now=NOW, max_recipients=max_recipients)
+    return decode_message(body, idempotency_key=key, now=NOW, max_recipients=max_recipients)
 
 
-def taken(request) -> Submission:
-    submission = decode(request)
+def taken(request, key: str | None = "key-1") -> Submission:
+    submission = decode(request, key=key)
     assert isinstance(submission, Submission), submission
     return submission
 
@@ -264,6 +264,29 @@ def test_json_within_text_and_defaults_spelled_out_are_no_duplicates():
 )  # fmt: skip
 def test_a_fault_is_told_with_its_place(changes, found):
     assert faults(SMALL | changes) == found
+
+
+PAST = {"scheduled_at": "2026-11-30T23:59:58Z", "expires_at": "2026-11-30T23:59:59Z"}
+
+
+def test_whether_a_request_with_a_key_is_late_or_a_repeat_is_not_seen_from_its_body():
+    assert taken(SMALL | PAST).scheduled_at == NOW - 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"dry_run": True}, {("/scheduled_at", "in_the_past"), ("/expires_at", "in_the_past")}),
+        (
+            {"to": "kim"},
+            {("/to", "invalid_address"), ("/scheduled_at", "in_the_past"), ("/expires_at", "in_the_past")},
+        ),
+        ({"expires_at": PAST["scheduled_at"]}, {("/expires_at", "in_the_past")}),
+    ],
+)
+def test_one_with_a_key_that_repeats_nothing_is_told_that_its_time_has_passed(changes, found):
+    refusal = decode(SMALL | PAST | changes, key="key-1")
+    assert {(fault.pointer, fault.code.value) for fault in refusal.faults} == found
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ class Answering:
             self._tell_refusal(reply, owed.request_id)
             return reply
 
-        self._answer(owed, self._desk.check(identity, check.parties, check.size).addCallback(answer))
+        self._answer(owed, self._desk.check(identity, check.outline).addCallback(answer))
 
     def _find(self, owed: Owed, identity: ClientIdentity) -> None:
         self._answer(owed, self._desk.find(identity, owed.key).addCallback(_state))

@@ -18,7 +18,7 @@ from mailgate.model.identity import ClientIdentity
 from mailgate.model.journal import Journal
 from mailgate.model.receipt import DryRun, MessageRecord, Receipt
 from mailgate.model.refusal import Refusal
-from mailgate.model.submission import Parties, Submission
+from mailgate.model.submission import Outline, Submission
 from mailgate.trust.refusals import RefusalLog
 from mailgate.wire.lines import LineLimits, LineSession, greeting
 
@@ -85,9 +85,9 @@ class LineDesk(Reception):
         """Hand a message over to intake."""
         return self._intake.submit(identity, submission, Origin(DOOR, PROTOCOL, address, request_id))
 
-    def check(self, identity: ClientIdentity, parties: Parties, size: int) -> Deferred[Refusal | None]:
+    def check(self, identity: ClientIdentity, outline: Outline) -> Deferred[Refusal | None]:
         """Ask intake about a message that is still being written."""
-        return self._intake.check(identity, parties, size)
+        return self._intake.check(identity, outline)
 
     def find(self, identity: ClientIdentity, key: str) -> Deferred[MessageRecord | Refusal]:
         """Ask intake for the client's message of a key."""

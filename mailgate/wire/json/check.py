@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from math import inf
 
 from mailgate.model.address import Mailbox
 from mailgate.model.refusal import FaultCode
@@ -27,12 +28,13 @@ Place = tuple[str, Mailbox]
 
 
 def check(
-    request: MessageRequest, faults: Faults, *, now: float, max_recipients: int
+    request: MessageRequest, faults: Faults, *, now: float, repeatable: bool, max_recipients: int
 ) -> tuple[Draft, Envelope] | None:
     """
     Note every fault of a request that its shape doesn't show; return its draft and envelope if there is none.
 
-    `faults` may hold the faults of its shape; then nothing is returned either.
+    `faults` may hold the faults of its shape; then nothing is returned either. A `repeatable` request without
+    other faults may be the repeat of one that came in time, so that whoever knows those looks at the clock.
     """
     checker = _Checker(faults, max_recipients)
     author = checker.mailbox(request.from_, "/from")
@@ -48,7 +50,6 @@ def check(
         faults.add(f"/headers/{escape_pointer(name)}", code, detail)
     attachments = check_attachments(request.attachments or (), faults)
     check_labels(request.metadata or {}, faults)
-    check_times(seconds(request.scheduled_at), seconds(request.expires_at), now, faults)
     sender, sender_source = None if author is None else author.address, "/from"
     rcpt_to = None
     if request.envelope is not None:
@@ -61,6 +62,8 @@ def check(
         recipients = rcpt_to
     elif not checker.recipients_given:
         faults.add("/to", FaultCode.REQUIRED, "name at least one recipient in to, cc or bcc")
+    clock = -inf if repeatable and not faults else now
+    check_times(seconds(request.scheduled_at), seconds(request.expires_at), clock, faults)
     if faults or author is None or sender is None:
         return None
     draft = Draft(

@@ -39,10 +39,11 @@ def decode_message(
     """
     Return the submission that a JSON body holds, or its refusal with every fault.
 
-    `now` is in seconds since the epoch; `max_without_attachments` limits the body's octets beside the content of
-    its attachments, where it isn't None. Refuses a body that isn't JSON in UTF-8 with objects of distinct
-    member names (RFC 8259 section 4) as `invalid_json`, and any other fault as `validation_failed`. A byte
-    order mark is passed over, as RFC 8259 section 8.1 allows.
+    `now` is in seconds since the epoch; whether it has passed the times of a message with an idempotency key is
+    for intake to judge, which knows whether this is a repeat. `max_without_attachments` limits the body's octets
+    beside the content of its attachments, where it isn't None. Refuses a body that isn't JSON in UTF-8 with
+    objects of distinct member names (RFC 8259 section 4) as `invalid_json`, and any other fault as
+    `validation_failed`. A byte order mark is passed over, as RFC 8259 section 8.1 allows.
     """
     faults = Faults()
     body = body.removeprefix(BOM_UTF8)
@@ -67,7 +68,8 @@ def decode_message(
         if octets > max_without_attachments:
             detail = "the body is too large, its attachments aside"
             return Refusal(RefusalCode.MESSAGE_TOO_LARGE, detail, limit=max_without_attachments, actual=octets)
-    made = check(request, faults, now=now, max_recipients=max_recipients)
+    repeatable = idempotency_key is not None and not request.dry_run
+    made = check(request, faults, now=now, repeatable=repeatable, max_recipients=max_recipients)
     if made is None:
         return faults.refusal()
     draft, envelope = made

@@ -12,8 +12,8 @@ from mailgate.wire.checks import (
     check_labels,
     check_mailbox,
     check_subject,
-    check_times,
     each_once,
+    too_many_addresses,
     too_many_recipients,
 )
 from mailgate.wire.faults import Faults, escape_pointer
@@ -35,6 +35,7 @@ class Fields:
         recipients: mailboxes by the verbs TO, CC and BCC.
         reply_to, subject, headers, metadata, dry_run: as a submission has them.
         scheduled_at: seconds since the epoch, or None.
+        octets: of all values that were kept.
 
     """
 
@@ -47,12 +48,14 @@ class Fields:
         self.metadata: dict[str, str] = {}
         self.scheduled_at: float | None = None
         self.dry_run = False
+        self.octets = 0
         self._max_recipients = max_recipients
         self._header_check = HeaderCheck()
 
     def take(self, verb: str, text: str) -> Reply | None:
         """Take a field, or return why it can't be taken."""
         faults = Faults()
+        self.octets += len(text)
         reply = self._take(verb, text, faults)
         return refused(faults.refusal()) if faults else reply
 
@@ -61,11 +64,13 @@ class Fields:
         author = () if self.author is None else (("/from", self.author.address),)
         return Parties(author, each_once((place, mailbox.address) for place, mailbox in self._places()))
 
-    def fault_of_time(self, now: float) -> Reply | None:
-        """Return why the message can't be sent at its time, if that is so at `now`."""
-        faults = Faults()
-        check_times(self.scheduled_at, None, now, faults)
-        return refused(faults.refusal()) if faults else None
+    def author_of_all(self, faults: Faults) -> Mailbox | None:
+        """Return the author, once all that a message must have is there; note what is missing."""
+        if self.author is None:
+            faults.add("/from", FaultCode.REQUIRED, "this field is missing")
+        if not any(self.recipients.values()):
+            faults.add("/to", FaultCode.REQUIRED, "name at least one recipient by TO, CC or BCC")
+        return self.author
 
     def attachment(self, verb: str, argument: bytes) -> Attachment | Reply:
         """Return the file, without its content, that FILE or EMBED begins, or why there can be none."""
@@ -120,15 +125,15 @@ class Fields:
         if sum(map(len, self.recipients.values())) == self._max_recipients:
             too_many_recipients(self._max_recipients, _RECIPIENTS[verb], faults)
             return
-        mailbox = check_mailbox(text, _RECIPIENTS[verb], faults)
+        mailbox = check_mailbox(text, f"{_RECIPIENTS[verb]}/{len(self.recipients[verb])}", faults)
         if mailbox is not None:
             self.recipients[verb].append(mailbox)
 
     def _take_reply_to(self, text: str, faults: Faults) -> None:
         if len(self.reply_to) == self._max_recipients:
-            too_many_recipients(self._max_recipients, "/reply_to", faults)
+            too_many_addresses(self._max_recipients, "/reply_to", faults)
             return
-        mailbox = check_mailbox(text, "/reply_to", faults)
+        mailbox = check_mailbox(text, f"/reply_to/{len(self.reply_to)}", faults)
         if mailbox is not None:
             self.reply_to.append(mailbox)
 

@@ -1,11 +1,10 @@
 """One message of a line session, from MAIL to SEND: judged as it comes, and doomed by its first fault."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mailgate.model.refusal import FaultCode, Refusal
-from mailgate.model.submission import Envelope, Parties, Submission
-from mailgate.wire.checks import check_times
+from mailgate.model.refusal import Refusal
+from mailgate.model.submission import Envelope, Outline, Submission
 from mailgate.wire.faults import Faults
 from mailgate.wire.json.decode import decode_message
 from mailgate.wire.lines.fields import Fields
@@ -25,6 +24,12 @@ FILES = frozenset({"FILE", "EMBED"})
 WHOLES = frozenset({"JSON", "RAW"})
 PARTS = TEXTS | FILES | WHOLES | {"MORE"}
 """What may be longer than a field, and is not kept in memory."""
+
+_LEAST_WEIGHT = 2048
+_FIELD_WEIGHT = 4
+"""A field is kept as it came, as its value and in the header."""
+
+_CHECKED_BEFORE = bad_request(503, "5.5.1", "a message in JSON is checked once; SEND tells the rest")
 
 _ONCE = frozenset({"FROM", "SUBJ", "AT"}) | WHOLES
 _BESIDE_RAW = frozenset({"FROM", "TO"})
@@ -72,13 +77,18 @@ class LineMessage:
         self._files: Files | None = None
         self._whole: WholePart | None = None
         self._last: Part | None = None
-        self._judged: tuple[int, Reply | Parties] | None = None
+        self._judged: tuple[int, Reply | Outline] | None = None
 
     @property
     def size(self) -> int:
         """Octets that the composed message has at least, as far as it has come."""
         whole = 0 if self._whole is None else self._whole.size_with(0)
         return whole + sum(text.size_with(0) for text in self._texts.values()) + self._size_of_files
+
+    @property
+    def weight(self) -> int:
+        """Octets that it takes in memory once it is composed, more or less."""
+        return self.size + _FIELD_WEIGHT * self._fields.octets + _LEAST_WEIGHT
 
     def doom_with(self, reply: Reply) -> None:
         """Remember a fault, if it is the first, and let go of what has come."""
@@ -110,23 +120,36 @@ class LineMessage:
         if self.doom is None and self._last is not None:
             self._append(self._last, octets)
 
-    def verdict(self, now: float) -> Reply | Parties:
+    def verdict(self, now: float) -> Reply | Outline:
         """
-        Return what dooms the message so far, or whom it is from and for.
+        Return what dooms the message so far, or what is known of it.
 
-        A message in JSON is looked into once; what comes after that is judged when it is sent, and so is what
-        stands in a RAW one.
+        A message in JSON is looked into once, since that takes time, and not again after more has come. What
+        stands in a RAW one is judged when it is sent.
         """
-        if self.doom is not None:
-            return self.doom
+        doom = self.tell_doom()
+        if doom is not None:
+            return doom
         if "JSON" not in self._seen:
-            return self._fields.fault_of_time(now) or self._fields.parties()
+            fields = self._fields
+            return Outline(fields.parties(), self.size, self.key or None, fields.scheduled_at)
         if self._judged is None:
-            submission = self.compose(now)
-            verdict = submission.parties if isinstance(submission, Submission) else submission
-            self._judged = self.size, verdict
+            made = self.compose(now)
+            if isinstance(made, Reply) and made.temporary:
+                return made
+            if isinstance(made, Reply):
+                self._judged = self.size, replace(made, reason="")
+                return made
+            self._judged = self.size, _outline(made)
         size, verdict = self._judged
-        return verdict if size == self.size else Parties((), ())
+        return verdict if size == self.size else _CHECKED_BEFORE
+
+    def tell_doom(self) -> Reply | None:
+        """Return what dooms the message, with its reason the first time only: the journal hears of it once."""
+        doom = self.doom
+        if doom is not None:
+            self.doom = replace(doom, reason="")
+        return doom
 
     def compose(self, now: float) -> Submission | Reply:
         """Return the submission, or why it is none. Its octets are in memory from now on."""
@@ -205,7 +228,7 @@ class LineMessage:
 
     def _text(self, verb: str) -> TextPart:
         if verb not in self._texts:
-            self._texts[verb] = TextPart(self._store())
+            self._texts[verb] = TextPart(verb, self._store())
         return self._texts[verb]
 
     def _store(self) -> Store:
@@ -234,7 +257,7 @@ class LineMessage:
     def _compose(self, now: float) -> Submission | Refusal:
         key = self.key or None
         if self._whole is None:
-            return self._compose_draft(key, now)
+            return self._compose_draft(key)
         octets = self._whole.read()
         if "JSON" in self._seen:
             return decode_message(
@@ -245,24 +268,23 @@ class LineMessage:
                 max_without_attachments=MAX_JSON,
             )
         fields = self._fields
+        faults = Faults()
+        author = fields.author_of_all(faults)
+        if author is None or faults:
+            return faults.refusal()
         return decode_rfc822(
             octets,
-            mail_from=[str(fields.author.address)] if fields.author else [],
+            mail_from=[str(author.address)],
             rcpt_to=[str(mailbox.address) for mailbox in fields.recipients["TO"]],
             idempotency_key=key,
             max_recipients=self._limits.recipients,
         )
 
-    def _compose_draft(self, key: str | None, now: float) -> Submission | Refusal:
+    def _compose_draft(self, key: str | None) -> Submission | Refusal:
         fields = self._fields
-        author = fields.author
         faults = Faults()
-        if author is None:
-            faults.add("/from", FaultCode.REQUIRED, "FROM is missing")
-        if not fields.parties().recipients:
-            faults.add("/to", FaultCode.REQUIRED, "name at least one recipient by TO, CC or BCC")
-        check_times(fields.scheduled_at, None, now, faults)
-        if faults or author is None:
+        author = fields.author_of_all(faults)
+        if author is None or faults:
             return faults.refusal()
         text, html = self._texts.get("TEXT"), self._texts.get("HTML")
         content = compose(
@@ -288,3 +310,8 @@ class LineMessage:
             scheduled_at=fields.scheduled_at,
             dry_run=fields.dry_run,
         )
+
+
+def _outline(made: Submission) -> Outline:
+    key, size = made.idempotency_key, len(made.content)
+    return Outline(made.parties, size, key, made.scheduled_at, made.expires_at)

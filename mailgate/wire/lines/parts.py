@@ -18,9 +18,10 @@ class UnfitOctetsError(Exception):
 class TextPart:
     """A text in UTF-8, looked at while it comes: a NUL, or what isn't UTF-8, raises UnfitOctetsError."""
 
-    __slots__ = ("_decoder", "_store")
+    __slots__ = ("_decoder", "_store", "_verb")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, verb: str, store: Store) -> None:
+        self._verb = verb
         self._store = store
         self._decoder = _Decoder()
 
@@ -31,7 +32,7 @@ class TextPart:
         try:
             self._decoder.decode(octets)
         except UnicodeDecodeError:
-            raise UnfitOctetsError("the text is not UTF-8") from None
+            raise UnfitOctetsError(f"{self._verb} is not UTF-8") from None
         self._store.append(octets)
 
     def size_with(self, octets: int) -> int:
@@ -43,7 +44,7 @@ class TextPart:
         try:
             return self._store.read().decode()
         except UnicodeDecodeError:
-            raise UnfitOctetsError("the text ends within a UTF-8 character") from None
+            raise UnfitOctetsError(f"{self._verb} ends within a UTF-8 character") from None
 
 
 class WholePart:

@@ -15,7 +15,20 @@ _RETRY_AFTER = 10.0
 _LONGEST_HOST = 128
 _NAME_CHARACTERS = "!$&'()*+,/:;@"
 
-_VERBS = {"from": "FROM", "to": "TO", "cc": "CC", "bcc": "BCC", "reply_to": "REPLY", "subject": "SUBJ"}
+_VERBS = {
+    "from": "FROM",
+    "to": "TO",
+    "cc": "CC",
+    "bcc": "BCC",
+    "reply_to": "REPLY",
+    "subject": "SUBJ",
+    "headers": "HDR",
+    "text": "TEXT",
+    "html": "HTML",
+    "scheduled_at": "AT",
+    "metadata": "META",
+}
+_NAMING = frozenset({"HDR", "META"})
 _RECIPIENTS = frozenset({"to", "cc", "bcc", "envelope"})
 _OF_ARGUMENTS = frozenset(
     {FaultCode.INVALID_ADDRESS, FaultCode.REQUIRED, FaultCode.IN_THE_PAST, FaultCode.TOO_LONG}
@@ -47,6 +60,11 @@ class Reply:
     def of(self, key: str) -> "Reply":
         """Return the reply as one about the message of that key."""
         return replace(self, key=key)
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same may be taken later."""
+        return 400 <= self.code < 500  # noqa: PLR2004 - the digit is the meaning
 
     @property
     def closes(self) -> bool:
@@ -138,7 +156,9 @@ def _of(refusal: Refusal) -> tuple[int, str, str]:
     if refusal.code is RefusalCode.MESSAGE_TOO_LARGE and refusal.limit is not None:
         return 552, "5.3.4", f"too large: {refusal.actual} octets, limit {refusal.limit}"
     if refusal.code is RefusalCode.VALIDATION_FAILED and refusal.faults:
-        return *_of_fault(refusal.faults[0]), refusal.detail
+        fault = refusal.faults[0]
+        alone = len(refusal.faults) == 1
+        return *_of_fault(fault), _placed(fault) if alone else refusal.detail
     return 554, "5.6.0", refusal.detail
 
 
@@ -158,8 +178,19 @@ def _details(refusal: Refusal) -> Iterator[str]:
     if not policy and len(refusal.faults) < 2:  # noqa: PLR2004 - a single one is the reply itself
         return
     for fault in refusal.faults:
-        what = f"{fault.address} not allowed" if fault.address else fault.detail
-        yield f"{_verb(fault.pointer)} {what}"
+        yield f"{_verb(fault.pointer)} {fault.address} not allowed" if fault.address else _placed(fault)
+
+
+def _placed(fault: Fault) -> str:
+    """Return what is wrong, and where unless that is plain."""
+    if not fault.pointer:
+        return fault.detail
+    verb, (*_, last) = _verb(fault.pointer), fault.pointer.split("/")
+    if last.isdecimal():
+        return f"{verb} {int(last) + 1}: {fault.detail}"
+    if verb in _NAMING and fault.pointer.count("/") == 2:  # noqa: PLR2004 - the verb's field, and a name
+        return f"{verb} {last}: {fault.detail}"
+    return f"{verb}: {fault.detail}"
 
 
 def _verb(pointer: str) -> str:

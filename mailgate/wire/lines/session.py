@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from mailgate.model.submission import Parties
+from mailgate.model.submission import Outline
 from mailgate.wire.lines.framing import End, Framing, Line, Octets, Piece
 from mailgate.wire.lines.message import FIELDS, PARTS, LineLimits, LineMessage
 from mailgate.wire.lines.replies import Reply, bad_argument, bad_request, too_large
@@ -53,11 +53,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A question whether a message would be taken as it stands: its parties, and its octets so far."""
+    """A question whether the message of a key would be taken as it stands."""
 
     key: str
-    parties: Parties
-    size: int
+    outline: Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +144,13 @@ class LineSession:
                 return self._act(piece.verb, piece.argument)
             case Line():
                 return self._begin_count(piece)
-        return self._end(bad_request(500, "5.5.2", piece.reason))
+        return self._end(bad_request(500, "5.5.2", piece.reason).of(self._key))
 
     def _begin_count(self, line: Line) -> Event | None:
         """Decide where the octets go that follow."""
         octets = line.count or 0
         if octets > SKIPPED_SIZES * self._limits.size:
-            key = "" if self.message is None else self.message.key
-            return self._end(too_large(octets, self._limits.size).of(key))
+            return self._end(too_large(octets, self._limits.size).of(self._key))
         if self.message is None and line.verb not in _VERBS:
             return self._end(_UNKNOWN_VERB)
         self._line = line
@@ -216,13 +214,13 @@ class LineSession:
             verdict = message.verdict(self._clock())
             if isinstance(verdict, Reply):
                 return Answer(verdict.of(message.key))
-            return Check(message.key, verdict, message.size)
+            return Check(message.key, verdict)
         self.message = None
         if verb == "SEND" and message.doom is None:
             return Send(message)
         message.close()
-        reply = Reply(250, "2.0.0", "dropped") if verb == "DROP" or message.doom is None else message.doom
-        return Answer(reply.of(message.key))
+        doom = None if verb == "DROP" else message.tell_doom()
+        return Answer((doom or Reply(250, "2.0.0", "dropped")).of(message.key))
 
     def _begin_message(self, value: bytes) -> None:
         if self.message is not None:
@@ -239,6 +237,10 @@ class LineSession:
             self.message = self._new_message("")
             self.message.doom_with(_NO_MESSAGE)
         return self.message
+
+    @property
+    def _key(self) -> str:
+        return "" if self.message is None else self.message.key
 
     def _new_message(self, key: str) -> LineMessage:
         return LineMessage(key, self._limits, self._new_store)

@@ -40,7 +40,7 @@ def test_details_go_before_it():
         "550-5.7.1 CC a@x.kr not allowed",
         "550-5.7.1 FROM b@x.kr not allowed",
         "550-5.7.1 #/envelope/rcpt_to/0 c@x.kr not allowed",
-        "550-5.7.1 # the composed message has 9 octets; the limit is 8",
+        "550-5.7.1 the composed message has 9 octets; the limit is 8",
         "550 5.7.1 b7-17 sender not allowed for this client",
         "",
     ]
@@ -105,13 +105,37 @@ def test_a_size_is_told_with_its_limit_and_a_wait_in_whole_seconds():
 )
 def test_a_single_fault_is_the_reply_itself(pointer, code, reply):
     refusal = Refusal(RefusalCode.VALIDATION_FAILED, "why", (Fault(pointer, code, "why"),))
-    assert refused(refusal).encode().decode() == f"{reply} - why\n"
+    said = refused(refusal).encode().decode()
+    assert said.startswith(f"{reply} - ")
+    assert said.endswith("why\n")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("pointer", "place"),
+    [
+        ("/to", "TO: "),
+        ("/to/0", "TO 1: "),
+        ("/reply_to/11", "REPLY 12: "),
+        ("/headers", "HDR: "),
+        ("/headers/X-Plant", "HDR X-Plant: "),
+        ("/headers/From", "FROM: "),
+        ("/metadata/plant", "META plant: "),
+        ("/subject", "SUBJ: "),
+        ("/scheduled_at", "AT: "),
+        ("/attachments/0/filename", "#/attachments/0/filename: "),
+        ("", ""),
+    ],
+)
+def test_a_fault_is_told_with_its_place_in_the_words_of_the_protocol(pointer, place):
+    refusal = Refusal(RefusalCode.VALIDATION_FAILED, "why", (Fault(pointer, FaultCode.TOO_LONG, "why"),))
+    assert refused(refusal).text == f"{place}why"
 
 
 def test_several_faults_are_told_with_their_places_and_the_first_decides():
     faults = (Fault("/to", FaultCode.REQUIRED, "no recipient"), Fault("/x", FaultCode.UNKNOWN_FIELD, "no such"))
     assert refused(Refusal(RefusalCode.VALIDATION_FAILED, "2 things", faults)).encode() == (
-        b"503-5.5.1 TO no recipient\n503-5.5.1 #/x no such\n503 5.5.1 - 2 things\n"
+        b"503-5.5.1 TO: no recipient\n503-5.5.1 #/x: no such\n503 5.5.1 - 2 things\n"
     )
 
 

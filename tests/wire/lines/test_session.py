@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailgate.model.submission import Parties
+from mailgate.model.submission import Outline, Parties
 from mailgate.wire.lines import Answer, Check, Send, Stat
 
 START = "MAIL k1\nFROM a@x.kr\nTO b@x.kr\n"
@@ -160,36 +160,47 @@ class TestKeys:
 
 class TestCheck:
     def test_what_was_sent_so_far(self, talk):
-        assert talk.say("MAIL k\nCHECK\n") == [Check("k", Parties((), ()), 0)]
+        assert talk.say("MAIL k\nCHECK\n") == [Check("k", Outline(Parties((), ()), 0, "k"))]
         [check] = talk.say("FROM a@x.kr\nTO b@x.kr\nCC c@x.kr\nTEXT hot\nFILE#3 a/b c\nabc\nCHECK\n")
-        assert [(place, str(address)) for place, address in check.parties.senders] == [("/from", "a@x.kr")]
-        assert [str(each.address) for each in check.parties.recipients] == ["b@x.kr", "c@x.kr"]
-        assert check.size == 4 + 4
+        assert [(place, str(address)) for place, address in check.outline.parties.senders] == [("/from", "a@x.kr")]
+        assert [str(each.address) for each in check.outline.parties.recipients] == ["b@x.kr", "c@x.kr"]
+        assert check.outline.size == 4 + 4
 
     def test_a_doomed_message_is_told_and_stays_doomed(self, talk):
-        assert talk.reply(START, "SUBJ a\rb\nCHECK\n").encode().startswith(b"554 5.6.0 k1 ")
-        assert talk.reply("CHECK\n").code == 554
-        assert talk.reply("SEND\n").code == 554
+        first = talk.reply(START, "SUBJ a\rb\nCHECK\n")
+        assert first.encode().startswith(b"554 5.6.0 k1 ")
+        assert talk.reply("CHECK\n").encode() == first.encode()
+        assert talk.reply("SEND\n").encode() == first.encode()
 
-    def test_a_time_that_has_passed(self, talk):
-        assert talk.reply(START, "AT 2026-11-30T09:00:00+09:00\nCHECK\n").code == 501
-        assert talk.send("SEND\n").code == 501
+    def test_the_journal_is_given_the_reason_once(self, talk):
+        reasons = [talk.reply(octets).reason for octets in (START + "SUBJ a\rb\nCHECK\n", "CHECK\n", "SEND\n")]
+        assert reasons == ["validation_failed", "", ""]
+        assert talk.reply(START + "SUBJ a\rb\nSEND\n").reason == "validation_failed"
+        unfit = "MAIL k\nJSON#1\n{\nCHECK\n"
+        assert [talk.reply(octets).reason for octets in (unfit, "CHECK\n")] == ["invalid_json", ""]
+
+    def test_a_time_that_has_passed_is_for_those_to_judge_who_know_whether_this_is_a_repeat(self, talk):
+        [check] = talk.say(START, "AT 2026-11-30T09:00:00+09:00\nCHECK\n")
+        assert (check.outline.idempotency_key, check.outline.scheduled_at) == ("k1", 1795996800.0)
+        assert talk.submission("SEND\n").scheduled_at == 1795996800.0
 
     def test_a_message_in_json_is_looked_into_once(self, talk):
         assert talk.reply("MAIL k\nJSON#1\n{\nCHECK\n").code == 554
         assert talk.reply("CHECK\n").code == 554
         rest = '"from": "a@x.kr", "to": "b@x.kr", "text": "x"}'
-        assert talk.say(f"MORE#{len(rest)}\n{rest}\nCHECK\n") == [Check("k", Parties((), ()), len(rest) + 1)]
+        assert talk.reply(f"MORE#{len(rest)}\n{rest}\nCHECK\n").code == 503
         assert str(talk.submission("SEND\n").envelope.sender) == "a@x.kr"
 
     def test_a_message_in_json_is_asked_about_with_its_parties(self, talk):
         body = '{"from": "a@x.kr", "to": "b@x.kr", "text": "x"}'
         [check] = talk.say(f"MAIL k\nJSON#{len(body)}\n{body}\nCHECK\n")
-        assert [str(each.address) for each in check.parties.recipients] == ["b@x.kr"]
+        assert [str(each.address) for each in check.outline.parties.recipients] == ["b@x.kr"]
+        assert check.outline.size == len(talk.submission("SEND\n").content)
 
     def test_a_raw_message_is_asked_about_by_its_envelope(self, talk):
         [check] = talk.say(START, "RAW#3\nabc\nCHECK\n")
-        assert (len(check.parties.senders), len(check.parties.recipients), check.size) == (1, 1, 3)
+        outline = check.outline
+        assert (len(outline.parties.senders), len(outline.parties.recipients), outline.size) == (1, 1, 3)
 
 
 def test_a_session_is_at_rest_between_lines_and_messages(Talk):
