@@ -1,7 +1,6 @@
 """The composition root: settings in, one service out; the only module that knows every class."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from twisted.application.service import IService
@@ -17,7 +16,7 @@ import mailgate
 from mailgate.delivery.make import DeliveryError, make_dispatcher
 from mailgate.doors.https import HttpsDoor, make_https_door
 from mailgate.doors.lines import LineDoor, make_line_door
-from mailgate.doors.lines.spool import Spool
+from mailgate.doors.lines.spool import Spools
 from mailgate.intake import Intake, Limits
 from mailgate.model.journal import Journal
 from mailgate.policy.clients import ClientDirectory
@@ -68,10 +67,8 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     doors: list[HttpsDoor | LineDoor] = [https]
     ports = [Ports(reactor, "https", settings.https.listen, https.factory)]
     if settings.lines is not None:
-        new_spool = partial(Spool, queue.directory, admission)
-        lines = make_line_door(
-            settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor, journal
-        )
+        new_spool = Spools(queue.directory, admission).new
+        lines = make_line_door(settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor)
         doors.append(lines)
         ports.append(Ports(reactor, "lines", settings.lines.listen, lines.factory))
     return Stages(

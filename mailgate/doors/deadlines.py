@@ -4,6 +4,7 @@ from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 SWEEP_SECONDS = 1.0
 """A deadline is acted on at most this much later."""
@@ -29,6 +30,8 @@ class Deadlines(Generic[T]):
     while nothing is watched.
     """
 
+    _failures = Logger()
+
     def __init__(self, clock: IReactorTime) -> None:
         self.watched: set[T] = set()
         self._clock = clock
@@ -51,4 +54,7 @@ class Deadlines(Generic[T]):
         now = self._clock.seconds()
         for item in tuple(self.watched):
             if item.deadline <= now:
-                item.expire()
+                try:
+                    item.expire()
+                except Exception:  # noqa: BLE001 - whatever it was, the others have deadlines too
+                    self._failures.failure("A deadline could not be dealt with")

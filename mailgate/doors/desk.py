@@ -28,7 +28,7 @@ class Desk(Reception):
     """
 
     def __init__(self, intake: Intake, limits: LimitSettings, journal: Journal, clock: IReactorTime) -> None:
-        super().__init__(DOOR, intake, journal, clock)
+        super().__init__(DOOR, intake, journal.record, clock)
         self.limits = limits
         self.bodies = Bodies(limits.max_body)
         self._date = (0, b"")

@@ -1,13 +1,20 @@
 """Who stands at a door, and what the journal hears of whom it turned away."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
 from mailgate.intake import Intake
 from mailgate.model.identity import ClientIdentity, PeerCertificate
-from mailgate.model.journal import Journal
 from mailgate.model.refusal import Refusal, RefusalCode
+
+
+class Record(Protocol):
+    """Tells the journal of an event, or counts it as one of many."""
+
+    def __call__(self, event: str, /, *, address: str, **fields: object) -> None:
+        """Take the event with its fields."""
 
 
 class Reception:
@@ -21,12 +28,12 @@ class Reception:
 
     """
 
-    def __init__(self, door: str, intake: Intake, journal: Journal, clock: IReactorTime) -> None:
+    def __init__(self, door: str, intake: Intake, record: Record, clock: IReactorTime) -> None:
         self.door = door
         self.clock = clock
         self.draining = False
         self._intake = intake
-        self._journal = journal
+        self._record = record
 
     def identify(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
         """Return the client that the certificate proves right now, which may change while a connection lives."""
@@ -46,7 +53,7 @@ class Reception:
     ) -> None:
         """Tell the journal of a request that this door refused; a certificate is named where no client is."""
         unnamed = peer if client is None else None
-        self._journal.record(
+        self._record(
             "request.refused",
             door=self.door,
             request=request_id,

@@ -28,7 +28,7 @@ class RefusalLog:
         self._period_ends = 0.0
         self._flush: IDelayedCall | None = None
 
-    def record(self, event: str, *, address: str, **fields: object) -> None:
+    def record(self, event: str, /, *, address: str, **fields: object) -> None:
         """Note that a peer at `address` was refused."""
         now = self._clock.seconds()
         if now >= self._period_ends:

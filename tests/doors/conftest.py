@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from mailgate.doors.https import make_https_door
 from mailgate.doors.lines import make_line_door
-from mailgate.doors.lines.spool import Spool
+from mailgate.doors.lines.spool import Spool, Spools
 from mailgate.doors.settings import LimitSettings
 from mailgate.intake import Intake, Limits
 from mailgate.model.outcome import Status
@@ -269,17 +269,24 @@ class Connection:
     def read_nothing(self, buffer):
         """Let replies fill a buffer of so many octets; return a list that isn't empty once it was full."""
         wire, write = self.wire, self.wire.write
-        full = []
+        full, unread = [], 0
 
         def write_until_full(octets):
+            nonlocal unread
+            unread += len(octets)
             write(octets)
             # As TCP does: told once, from within the write that fills the buffer.
-            if not full and len(wire.value()) > buffer:
+            if not full and unread > buffer and wire.producer is not None:
                 full.append(True)
                 wire.producer.pauseProducing()
 
         wire.write = write_until_full
         return full
+
+    def hand_over(self, octets):
+        """Send octets that arrive at once, in one piece, and nothing else happens."""
+        self.tls.write(octets)
+        self._server.dataReceived(self._outgoing.read())
 
     def leave(self):
         """Vanish as a peer does whose network is gone."""
@@ -371,6 +378,16 @@ def rules(label, **changes):
     return ClientRules(**(values | changes))
 
 
+class WatchedSpool(Spool):
+    """Tells whether it was given back."""
+
+    closed = False
+
+    def close(self):
+        self.closed = True
+        super().close()
+
+
 class House:
     """A door with everything behind it."""
 
@@ -414,8 +431,8 @@ class House:
             connections,
             self._new_spool,
             self.clock,
-            self.journal,
         )
+        self.spooling = Spools(pki.folder, lambda: self.refusal)
         self.spools = []
 
     def connect(self, client="장치-7", days=365, address="192.0.2.7"):
@@ -425,7 +442,7 @@ class House:
         return Device(self, self.lines.factory, self.pki.client(client, days), address, **more)
 
     def _new_spool(self):
-        self.spools.append(Spool(self.pki.folder, lambda: self.refusal))
+        self.spools.append(WatchedSpool(self.spooling))
         return self.spools[-1]
 
     def pass_time(self, seconds):

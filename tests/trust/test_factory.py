@@ -55,6 +55,15 @@ class DeadlineTests(Base):
         self.assertEqual(self.refusals(gate), ["it did not finish the handshake in time"])
         self.assertEqual(gate.clock.getDelayedCalls(), [])
 
+    def test_garbage_is_looked_at_once(self):
+        gate = self.make_gate()
+        client = gate.connect(self.path)
+        before = client.server._steps
+        client.server.dataReceived(b"garbage " * 8192)
+        self.assertEqual(client.server._steps - before, 1)
+        gate.clock.advance(0)
+        self.assertTrue(client.wire.gone)
+
     def test_no_deadline_once_it_is_complete(self):
         gate = self.make_gate()
         client = gate.connect(self.path).handshake()

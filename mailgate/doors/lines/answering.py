@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,8 +19,10 @@ COMMIT_SECONDS = 30.0
 """After that a client is told to come back later, whatever becomes of its message."""
 
 MOST_OWED = 128
-MOST_OCTETS = 1024 * 1024
-"""So many replies may be owed at a time, and about messages of so many octets, or one that is larger."""
+MOST_OCTETS = 64 * 1024
+"""So many replies may be owed at a time, and about messages of so many octets, or one that is larger.
+
+A message that waits for its turn may hold three files, which are few in a process."""
 
 _TOO_LATE = Reply(451, "4.3.0", f"retry=30 not on disk within {COMMIT_SECONDS:.0f} seconds")
 _DEFECT = Reply(451, "4.3.0", "retry=30 the gateway failed at this message")
@@ -85,7 +87,7 @@ class Answering:
     def _begin(self, owed: Owed, event: Send | Check | Stat, identity: ClientIdentity) -> None:
         match event:
             case Send():
-                owed.key, owed.message, owed.octets = event.message.key, event.message, event.message.size
+                owed.key, owed.message, owed.octets = event.message.key, event.message, event.message.weight
                 owed.stay = self._desk.room.stay(owed.octets, partial(self._store, owed, identity))
                 owed.begin = owed.stay.ask
                 self.owed.add(owed, in_turn=bool(owed.key) and self.owed.has_key(owed.key))
@@ -101,17 +103,18 @@ class Answering:
     def _store(self, owed: Owed, identity: ClientIdentity) -> None:
         message, owed.message = owed.message, None
         assert message is not None
-        self._answer(owed, Deferred.fromCoroutine(self._submit(message, identity, owed.request_id)))
+        self._answer(owed, maybeDeferred(self._submit, message, identity, owed.request_id))
 
-    async def _submit(self, message: LineMessage, identity: ClientIdentity, request_id: str) -> Reply:
+    def _submit(self, message: LineMessage, identity: ClientIdentity, request_id: str) -> Deferred[Reply]:
+        # No coroutine: its frame would keep the octets that intake has stamped a copy of.
         try:
             made = message.compose(self._desk.clock.seconds())
         finally:
             message.close()
         if isinstance(made, Reply):
             self._tell_refusal(made, request_id)
-            return made
-        return _stored(await self._desk.submit(identity, made, self._address, request_id))
+            return succeed(made)
+        return self._desk.submit(identity, made, self._address, request_id).addCallback(_stored)
 
     def _check(self, owed: Owed, check: Check, identity: ClientIdentity) -> None:
         def answer(refusal: Refusal | None) -> Reply:

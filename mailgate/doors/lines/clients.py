@@ -2,6 +2,9 @@
 
 from typing import Generic, Protocol, TypeVar
 
+SILENT_SECONDS = 10.0
+"""A client that has been silent for so long within a message may be gone, whatever TCP says."""
+
 
 class Holder(Protocol):
     """One connection of a client."""
@@ -9,6 +12,10 @@ class Holder(Protocol):
     @property
     def idle_since(self) -> float | None:
         """When it was last heard of, in the clock's seconds; None while it is at work."""
+
+    @property
+    def silent_since(self) -> float | None:
+        """When it was last heard of, also within a message; None while it is owed a reply."""
 
     def give_way(self) -> None:
         """Close, because another connection of the client takes its place."""
@@ -22,23 +29,23 @@ class ClientConnections(Generic[T]):
     The connections of each client, `most` at a time.
 
     A device that reboots leaves connections behind that the gateway takes for open. So that it never locks
-    itself out by them, the one that has been idle for longest closes when there is one too many.
+    itself out by them, the one that has been idle for longest closes when there is one too many; where none is
+    idle, the one that has been silent for longest within a message, if that is long enough.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._of: dict[str, list[T]] = {}
 
-    def admit(self, client: str, connection: T) -> bool:
-        """Count a connection, if need be in the place of an idle one; return False where all are at work."""
+    def admit(self, client: str, connection: T, now: float) -> bool:
+        """Count a connection, if need be in the place of a silent one; return False where all are at work."""
         held = self._of.setdefault(client, [])
         if len(held) >= self._most:
-            idle = [(since, each) for each in held if (since := each.idle_since) is not None]
-            if not idle:
+            silent = _silent_longest(held, now)
+            if silent is None:
                 return False
-            oldest = min(idle, key=lambda pair: pair[0])[1]
-            held.remove(oldest)
-            oldest.give_way()
+            held.remove(silent)
+            silent.give_way()
         held.append(connection)
         return True
 
@@ -49,3 +56,13 @@ class ClientConnections(Generic[T]):
             held.remove(connection)
             if not held:
                 del self._of[client]
+
+
+def _silent_longest(held: list[T], now: float) -> T | None:
+    idle = [(since, each) for each in held if (since := each.idle_since) is not None]
+    stalled = [
+        (since, each)
+        for each in held
+        if (since := each.silent_since) is not None and since <= now - SILENT_SECONDS
+    ]
+    return min(idle or stalled, key=lambda pair: pair[0], default=(now, None))[1]

@@ -1,6 +1,5 @@
 """One connection of the line door: greeted, read, answered and closed, within time and memory."""
 
-import socket
 from math import inf
 
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITCPTransport
@@ -11,6 +10,7 @@ from zope.interface import implementer
 from mailgate.doors.connections import DRAIN_OCTETS, DRAIN_SECONDS, GOODBYE_SECONDS
 from mailgate.doors.lines.conversation import MESSAGE_SECONDS, STALL_SECONDS, Conversation
 from mailgate.doors.lines.desk import LineDesk
+from mailgate.doors.lines.keepalive import keep_alive
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.refusal import Refusal
 from mailgate.trust.factory import MutualTLSProtocol
@@ -18,11 +18,11 @@ from mailgate.wire.lines import Reply, refused
 
 IDLE_SECONDS = 600.0
 
-KEEPALIVE_SECONDS = 200
-"""NATs forget a silent connection after 240 seconds or more."""
-
 MOST_MISTAKES = 10
 """After so many replies from 500 to 504 the connection closes: whoever is there doesn't speak this protocol."""
+
+EVENTS_A_TURN = 32
+"""So much is taken from one client before the others have their turn."""
 
 UNWATCHED_OCTETS = 8 * 1024
 """Replies of so many octets are written without a look at whether the client reads them."""
@@ -31,7 +31,7 @@ _MISTAKES = range(500, 505)
 _IDLE = Reply(421, "4.4.2", f"closing: idle for {IDLE_SECONDS:.0f} seconds")
 _STALLED = Reply(421, "4.4.2", f"closing: silent for {STALL_SECONDS:.0f} seconds within a message")
 _TOO_SLOW = Reply(421, "4.4.2", f"closing: a message may take {MESSAGE_SECONDS / 60:.0f} minutes")
-_GIVE_WAY = Reply(421, "4.7.0", "closing: a new connection of this client takes the place of this idle one")
+_GIVE_WAY = Reply(421, "4.7.0", "closing: a new connection of this client takes the place of this silent one")
 _CROWDED = Reply(421, "4.7.0", "closing: all connections that this client may have are at work")
 _MISTAKEN = Reply(421, "4.7.0", "closing: too many mistakes")
 _SHUTDOWN = Reply(421, "4.3.2", "closing: the gateway is shutting down")
@@ -42,9 +42,10 @@ class LineConnection(Protocol):
     """
     Greets a client, reads what it sends, and answers in order.
 
-    What was sent completely is stored, also where the client has gone before the answer. While more is owed than
-    it should be, or the client doesn't read, nothing more is read from it. Of thousands of connections most are
-    idle, so what only a client that talks needs is in its conversation, which ends when it is at rest.
+    What was sent completely is stored, also where the client has gone before the answer; until that is done it
+    counts as one of the client's connections. While more is owed than should be, or the client doesn't read,
+    nothing more is read from it. Of thousands of connections most are idle, so what only a client that talks
+    needs is in its conversation, which ends when it is at rest.
 
     Attributes:
         deadline: when `expire` should be called; the clock's seconds.
@@ -62,6 +63,7 @@ class LineConnection(Protocol):
         "_drainable",
         "_draining",
         "_gone",
+        "_had_turn",
         "_heard_at",
         "_mistakes",
         "_paused",
@@ -80,7 +82,7 @@ class LineConnection(Protocol):
         self._mistakes = 0
         self._unwatched = UNWATCHED_OCTETS
         self._drainable = DRAIN_OCTETS
-        self._watched = self._blocked = self._paused = False
+        self._watched = self._blocked = self._paused = self._had_turn = False
         self._draining = self._closing = self._gone = self._working = False
 
     @property
@@ -89,12 +91,18 @@ class LineConnection(Protocol):
         talk = self._conversation
         return self._heard_at if talk is None or not (talk.message or talk.owes) else None
 
+    @property
+    def silent_since(self) -> float | None:
+        """When the client was last heard of; None while a reply is owed."""
+        talk = self._conversation
+        return self._heard_at if talk is None or not talk.owes else None
+
     def connectionMade(self) -> None:
         """Be looked after from now on."""
         self._desk.connections.opened(self)
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
-            _keep_alive(self.transport)
+            keep_alive(self.transport)
 
     def handshakeCompleted(self) -> None:
         """Say who the client is taken for, or why it may not come in."""
@@ -106,7 +114,7 @@ class LineConnection(Protocol):
             self._turn_away(peer, identity)
         elif self._desk.draining:
             self._close(_SHUTDOWN)
-        elif not self._desk.clients.admit(identity.client, self):
+        elif not self._desk.clients.admit(identity.client, self, self._heard_at):
             self._tell("connection.refused", client=identity.client, reason="all its connections are at work")
             self._close(_CROWDED)
         else:
@@ -134,21 +142,27 @@ class LineConnection(Protocol):
         del reason
         self._gone = True
         self._blocked = False
-        self._desk.connections.closed(self)
-        self._leave()
-        if self._draining and self._conversation is not None:
-            self._conversation.end()
+        self.deadline = inf
+        if self._conversation is None:
+            self._depart()
+            return
         self._work()
 
     def drain(self) -> None:
         """Close as soon as no reply is owed."""
         self._draining = True
         if not self._closing and not (self._conversation and self._conversation.owes):
-            self._close(_SHUTDOWN if self._client else None, GOODBYE_SECONDS)
+            idle = self._desk.clock.seconds() - self._heard_at > DRAIN_SECONDS
+            self._close(_SHUTDOWN if self._client else None, GOODBYE_SECONDS if idle else DRAIN_SECONDS)
 
     def abort(self) -> None:
         """Close now, whatever is under way."""
-        self.transport.abortConnection()
+        self._closing = True
+        self._forget()
+        if self._gone:
+            self._depart()
+        else:
+            self.transport.abortConnection()
 
     def give_way(self) -> None:
         """Close, because another connection of the client takes the place."""
@@ -162,8 +176,7 @@ class LineConnection(Protocol):
             self.deadline = inf
             self.abort()
         elif talk is not None and talk.waits:
-            talk.time_out()
-            self._work()
+            self._work(overdue=True)
         elif talk is not None and talk.message is not None:
             slow = self._desk.clock.seconds() >= talk.message_since + MESSAGE_SECONDS
             self._close(_TOO_SLOW if slow else _STALLED)
@@ -183,26 +196,54 @@ class LineConnection(Protocol):
     def stopProducing(self) -> None:
         """Hear that the transport has ended; `connectionLost` follows."""
 
-    def _work(self) -> None:
+    def _work(self, *, overdue: bool = False) -> None:
         """Take as much from the client as may be owed, tell what is known, and go on while that makes room."""
-        talk = self._conversation
         # A reply that is known at once calls back from within.
-        if talk is None or self._working or self._closing:
+        if self._working:
+            return
+        talk = self._conversation
+        if talk is None:
+            self._regulate()
             return
         self._working = True
         try:
-            more = True
-            while more and not self._closing:
-                more = not (self._blocked or self._draining) and talk.take_events(self._heard_at)
-                more = self._tell_replies(talk) and more
+            if overdue:
+                talk.time_out()
+            used_up = self._take_turn(talk)
         finally:
             self._working = False
+        if self._conversation is None:
+            return
+        if used_up:
+            self._had_turn = True
+            self._desk.clock.callLater(0, self._take_next_turn)
+        if not self._had_turn:
+            self._come_to_rest(talk)
+        self._regulate()
+
+    def _come_to_rest(self, talk: Conversation) -> None:
+        """Keep nothing that isn't needed, once all that came was taken."""
         if self._gone and not talk.full:
             talk.end()
-        elif talk.at_rest and not self._blocked:
+        if self._gone and not talk.owes:
+            self._depart()
+        elif talk.at_rest:
             self._conversation = None
-            self._watch(wanted=False)
-        self._regulate()
+
+    def _take_turn(self, talk: Conversation) -> bool:
+        """Take events and tell replies by turns; return whether as much was taken as one turn may take."""
+        left = EVENTS_A_TURN
+        more = True
+        while more and not self._closing:
+            listens = not (self._blocked or self._draining or self._had_turn)
+            taken = talk.take_events(self._heard_at, left) if listens else 0
+            left -= taken
+            more = self._tell_replies(talk) or taken > 0
+        return left == 0
+
+    def _take_next_turn(self) -> None:
+        self._had_turn = False
+        self._work()
 
     def _tell_replies(self, talk: Conversation) -> bool:
         """Write the replies that are known and whose turn it is; return whether there was one."""
@@ -223,23 +264,17 @@ class LineConnection(Protocol):
         if over or talk.over:
             self._close()
         elif self._draining and not talk.owes:
-            self._close(_SHUTDOWN, GOODBYE_SECONDS)
+            self._close(_SHUTDOWN)
         return bool(lines)
 
     def _write(self, octets: bytes) -> None:
         self._unwatched -= len(octets)
-        self._watch(wanted=self._unwatched < 0)
-        self.transport.write(octets)
-
-    def _watch(self, *, wanted: bool) -> None:
-        """Have the transport say when the client doesn't read, or not: that alone takes more than a kilobyte."""
-        if wanted == self._watched:
-            return
-        self._watched = wanted
-        if wanted:
+        if self._unwatched < 0 and not self._watched:
+            # Only now, since that alone takes more than a kilobyte; and to the end, or who asks a little at a time
+            # and never reads would never be noticed.
+            self._watched = True
             self.transport.registerProducer(self, True)
-        else:
-            self.transport.unregisterProducer()
+        self.transport.write(octets)
 
     def _turn_away(self, peer: PeerCertificate, refusal: Refusal) -> None:
         self._tell(
@@ -257,19 +292,25 @@ class LineConnection(Protocol):
     def _close(self, reply: Reply | None = None, seconds: float = DRAIN_SECONDS) -> None:
         """Say a last word, and give the client so many seconds to read it and close."""
         self._closing = True
-        self._leave()
+        self._forget()
         if reply is not None:
             self.transport.write(reply.encode())
-        if self._conversation is not None:
-            self._conversation.abandon()
-            self._conversation = None
-        self._watch(wanted=False)
+        if self._watched:
+            self.transport.unregisterProducer()
         if self._paused:
             self.transport.resumeProducing()
         self.transport.loseConnection()
         self.deadline = self._desk.clock.seconds() + seconds
 
-    def _leave(self) -> None:
+    def _depart(self) -> None:
+        """Be nobody's connection any more."""
+        self._forget()
+        self._desk.connections.closed(self)
+
+    def _forget(self) -> None:
+        talk, self._conversation = self._conversation, None
+        if talk is not None:
+            talk.abandon()
         client, self._client = self._client, None
         if client is not None:
             self._desk.clients.forget(client.client, self)
@@ -279,7 +320,7 @@ class LineConnection(Protocol):
         if self._closing or self._gone:
             return
         full = self._conversation is not None and self._conversation.full
-        pause = self._blocked or self._draining or full
+        pause = self._blocked or self._draining or self._had_turn or full
         if pause != self._paused:
             self._paused = pause
             if pause:
@@ -291,13 +332,3 @@ class LineConnection(Protocol):
     def _set_deadline(self) -> None:
         within = inf if self._conversation is None else self._conversation.deadline(self._heard_at)
         self.deadline = self._heard_at + IDLE_SECONDS if within == inf else within
-
-
-def _keep_alive(transport: MutualTLSProtocol) -> None:
-    """Have TCP ask whether the peer is still there, often enough for NATs."""
-    transport.setTcpKeepAlive(True)
-    # Every TCP transport has this method, but no interface says so.
-    connection: socket.socket = transport.transport.getHandle()  # type: ignore[union-attr]
-    for option, value in (("TCP_KEEPIDLE", KEEPALIVE_SECONDS), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, option):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -46,8 +46,8 @@ class Conversation:
 
     @property
     def full(self) -> bool:
-        """Whether so much is owed that no more should be read for now."""
-        return self._answering.full
+        """Whether so much is owed that no more should be read for now, or nothing more will be listened to."""
+        return self._answering.full or self._session.ended
 
     @property
     def over(self) -> bool:
@@ -63,20 +63,18 @@ class Conversation:
         """Take what the client sent."""
         self._session.feed(octets)
 
-    def take_events(self, heard_at: float) -> bool:
-        """Owe the replies to events, as many as may be owed; return whether there may be more of them."""
-        more = True
-        while more and not self._answering.full:
-            event = self._session.next_event()
-            if event is not None:
-                self._answering.take(event)
+    def take_events(self, heard_at: float, most: int) -> int:
+        """Owe the replies to so many events, as far as may be owed; return to how many."""
+        taken = 0
+        while taken < most and not self._answering.full and (event := self._session.next_event()) is not None:
+            self._answering.take(event)
+            taken += 1
             if self._answering.ended:
                 self._session.close()
-            more = event is not None
         if self._session.message is not self.message:
             self.message = self._session.message
             self.message_since = heard_at
-        return more
+        return taken
 
     def told(self) -> Iterator[Reply]:
         """Yield, and owe no more, each reply that is known and whose turn it is."""

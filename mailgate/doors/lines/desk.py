@@ -15,7 +15,6 @@ from mailgate.doors.reception import Reception
 from mailgate.doors.settings import LimitSettings, body_limit
 from mailgate.intake import Intake, Origin
 from mailgate.model.identity import ClientIdentity
-from mailgate.model.journal import Journal
 from mailgate.model.receipt import DryRun, MessageRecord, Receipt
 from mailgate.model.refusal import Refusal
 from mailgate.model.submission import Outline, Submission
@@ -49,17 +48,15 @@ class LineDesk(Reception):
         limits: LimitSettings,
         new_spool: Callable[[], Spool],
         refusals: RefusalLog,
-        journal: Journal,
         clock: IReactorTime,
     ) -> None:
-        super().__init__(DOOR, intake, journal, clock)
+        super().__init__(DOOR, intake, refusals.record, clock)
         self.connections: Connections[LineConnection] = Connections(clock)
         self.clients: ClientConnections[LineConnection] = ClientConnections(limits.connections_per_client)
         self.room = Room()
         self._hostname = hostname
         self._limits = limits
         self._new_spool = new_spool
-        self._refusals = refusals
 
     def greet(self, identity: ClientIdentity) -> bytes:
         """Return the greeting of a client whose certificate was accepted."""
@@ -95,4 +92,4 @@ class LineDesk(Reception):
 
     def tell_of_stranger(self, event: str, address: str, **fields: object) -> None:
         """Tell the journal of somebody at the door, so many times a minute for one address."""
-        self._refusals.record(event, address=address, door=DOOR, **fields)
+        self._record(event, address=address, door=DOOR, **fields)

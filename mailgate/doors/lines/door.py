@@ -11,7 +11,6 @@ from mailgate.doors.lines.desk import DOOR, LineDesk
 from mailgate.doors.lines.spool import Spool
 from mailgate.doors.settings import LimitSettings
 from mailgate.intake import Intake
-from mailgate.model.journal import Journal
 from mailgate.trust.connections import ConnectionLimits
 from mailgate.trust.factory import MutualTLSFactory
 from mailgate.trust.server import ServerTrust
@@ -69,13 +68,12 @@ def make_line_door(
     connections: ConnectionLimits,
     new_spool: Callable[[], Spool],
     clock: IReactorTime,
-    journal: Journal,
 ) -> LineDoor:
     """
     Return the door; nothing listens yet.
 
     `connections` may be other doors' too; `new_spool` makes what a message waits in while it comes.
     """
-    desk = LineDesk(hostname, intake, limits, new_spool, trust.refusals, journal, clock)
+    desk = LineDesk(hostname, intake, limits, new_spool, trust.refusals, clock)
     factory = MutualTLSFactory(trust, LineFactory(desk), door=DOOR, alpn=[ALPN], limits=connections, clock=clock)
     return LineDoor(factory, desk)

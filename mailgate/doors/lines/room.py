@@ -6,6 +6,9 @@ from collections.abc import Callable
 OCTETS = 64 * 1024 * 1024
 """Of all messages that are composed and not yet committed; a larger one goes alone."""
 
+_OVERHEAD = 2048
+"""What the smallest message takes beside its octets."""
+
 
 class Stay:
     """One message's share of the room, from when it asks until it ends."""
@@ -48,7 +51,7 @@ class Room:
 
     def stay(self, octets: int, enter: Callable[[], None]) -> Stay:
         """Return a stay that has not asked yet; `enter` begins to compose and commit."""
-        return Stay(self, octets, enter)
+        return Stay(self, octets + _OVERHEAD, enter)
 
     def ask(self, stay: Stay) -> None:
         """Let a stay in, now or later."""

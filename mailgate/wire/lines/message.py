@@ -25,7 +25,6 @@ WHOLES = frozenset({"JSON", "RAW"})
 PARTS = TEXTS | FILES | WHOLES | {"MORE"}
 """What may be longer than a field, and is not kept in memory."""
 
-_LEAST_WEIGHT = 2048
 _FIELD_WEIGHT = 4
 """A field is kept as it came, as its value and in the header."""
 
@@ -88,7 +87,7 @@ class LineMessage:
     @property
     def weight(self) -> int:
         """Octets that it takes in memory once it is composed, more or less."""
-        return self.size + _FIELD_WEIGHT * self._fields.octets + _LEAST_WEIGHT
+        return self.size + _FIELD_WEIGHT * self._fields.octets
 
     def doom_with(self, reply: Reply) -> None:
         """Remember a fault, if it is the first, and let go of what has come."""

@@ -13,6 +13,7 @@ MAX_REPLY = 255
 
 _RETRY_AFTER = 10.0
 _LONGEST_HOST = 128
+_LONGEST_NAME = 64
 _NAME_CHARACTERS = "!$&'()*+,/:;@"
 
 _VERBS = {
@@ -185,11 +186,12 @@ def _placed(fault: Fault) -> str:
     """Return what is wrong, and where unless that is plain."""
     if not fault.pointer:
         return fault.detail
-    verb, (*_, last) = _verb(fault.pointer), fault.pointer.split("/")
-    if last.isdecimal():
-        return f"{verb} {int(last) + 1}: {fault.detail}"
-    if verb in _NAMING and fault.pointer.count("/") == 2:  # noqa: PLR2004 - the verb's field, and a name
-        return f"{verb} {last}: {fault.detail}"
+    verb, (_, _, *path) = _verb(fault.pointer), fault.pointer.split("/")
+    match path:
+        case [index] if index.isdecimal():
+            return f"{verb} {int(index) + 1}: {fault.detail}"
+        case [name] if verb in _NAMING and len(name) <= _LONGEST_NAME:
+            return f"{verb} {name}: {fault.detail}"
     return f"{verb}: {fault.detail}"
 
 

@@ -48,6 +48,32 @@ class ClientTests(SynchronousTestCase):
         [event] = self.house.journal.of("connection.refused")
         self.assertEqual(event["client"], "장치-7")
 
+    def test_one_that_has_been_silent_for_long_within_its_message_gives_way(self):
+        stalled, writing, owed = self.device(), self.device(), self.device()
+        self.house.queue.hold = True
+        for device in (stalled, writing):
+            device.send(b"MAIL k\n")
+        owed.send(b"MAIL k\nFROM a@x.kr\nTO b@x.kr\nSEND\n")
+        self.house.pass_time(9)
+        writing.send(b"FROM a@x.kr\n")
+        self.assertIn(" all connections ", self.house.connect_device().lines()[0])
+        self.house.pass_time(2)
+        self.device()
+        self.assertEqual([line[:3] for line in stalled.lines()], ["421"])
+        self.assertEqual((writing.lines(), owed.lines()), ([], []))
+
+    def test_one_that_went_holds_its_place_until_its_messages_are_stored(self):
+        self.house.queue.hold = True
+        for number in range(3):
+            device = self.device()
+            device.send(b"MAIL k%d\nFROM a@x.kr\nTO b@x.kr\nSEND\n" % number)
+            device.leave()
+        self.house.pass_time(60)
+        self.assertIn(" all connections ", self.house.connect_device().lines()[0])
+        self.house.queue.release()
+        self.device()
+        self.assertEqual(len(self.house.queue.messages), 3)
+
     def test_a_connection_that_ended_makes_room(self):
         for _ in range(5):
             self.device().say("EXIT\n")

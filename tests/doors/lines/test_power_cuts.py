@@ -45,7 +45,7 @@ class PowerCutTests(SynchronousTestCase):
                 assert reply.endswith(" dup") == bool(stored)
                 [message] = house.queue.messages.values()
                 assert message.id in reply
-                assert all(spool.size == 0 for spool in house.spools)
+                assert all(spool.closed for spool in house.spools)
 
     def test_in_the_middle_of_the_commit(self):
         for octets in SESSIONS.values():

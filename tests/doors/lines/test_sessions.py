@@ -32,15 +32,6 @@ class GreetingTests(Sessions):
         [line] = self.house.connect_device("small").lines()
         self.assertIn(" size=1000 ", line)
 
-    def test_nothing_is_said_before_the_handshake_is_complete(self):
-        protocol = self.house.lines.factory.buildProtocol(None)
-        wire = self.house.connect_device().wire.__class__("192.0.2.8", self.house.clock)
-        wire.protocol = protocol
-        protocol.makeConnection(wire)
-        self.assertEqual(wire.value(), b"")
-        wire.abortConnection()
-        self.house.clock.advance(0)
-
     def test_its_protocol_is_named_by_alpn_and_need_not_be(self):
         self.assertIsNone(self.device().tls.selected_alpn_protocol())
 
@@ -144,12 +135,22 @@ class MessageTests(Sessions):
         [line] = self.device("small").say("MAIL k\nFROM a@x.kr\nTO b@x.kr\nTEXT ", "x" * 900, "\nSEND\n")
         self.assertRegex(line, r"552 5\.3\.4 k too large: 1\d\d\d octets, limit 1000")
 
+    def test_one_that_asks_for_it_again_and_again_does_not_fill_the_journal(self):
+        device, unfit = self.device(), "SUBJ#3\na\rb\n"
+        device.say(START, unfit, "CHECK\n" * 50, "SEND\n")
+        self.assertEqual(len(self.house.journal.of("request.refused")), 1)
+        for _ in range(50):
+            device.say(START, unfit, "SEND\n")
+        self.assertEqual(len(self.house.journal.of("request.refused")), 10)
+        self.house.pass_time(60)
+        self.assertEqual([event["count"] for event in self.house.journal.of("refusals.omitted")], [41])
+
     def test_a_message_that_is_none_is_told_to_the_journal(self):
         [line] = self.device().say("MAIL k\nTO b@x.kr\nSEND\n")
-        self.assertEqual(line, "503 5.5.1 k FROM is missing")
+        self.assertEqual(line, "503 5.5.1 k FROM: this field is missing")
         event = self.house.journal.events[-1]
         told = (event["event"], event["reason"], event["client"], event["detail"])
-        self.assertEqual(told, ("request.refused", "validation_failed", "장치-7", "FROM is missing"))
+        self.assertEqual(told, ("request.refused", "validation_failed", "장치-7", "FROM: this field is missing"))
 
     def test_a_queue_that_fails(self):
         def fail(_message):
@@ -248,6 +249,17 @@ class ClientsThatAreNoneAnyMoreTests(Sessions):
             self.assertTrue(device.ended)
             self.house.intake.directory = directory
         self.assertEqual(self.house.queue.messages, {})
+
+    def test_it_may_say_nothing_further_and_its_message_is_forgotten(self):
+        self.house.queue.hold = True
+        device = self.device()
+        device.send((START + "TEXT a\nSEND\n").encode())
+        self.house.intake.directory = type(self.house.intake.directory)([])
+        device.send((START + "TEXT b\nSEND\nPING\nSTAT k1\n").encode())
+        self.assertEqual([spool.closed for spool in self.house.spools], [True, True])
+        self.house.queue.release()
+        self.assertEqual([line[:12] for line in device.lines()], ["250 2.0.0 b7", "535 5.7.8 - "])
+        self.assertEqual(len(self.house.journal.of("request.refused")), 1)
 
     def test_a_certificate_that_expires_meanwhile(self):
         device = self.device("other", days=1)

@@ -2,13 +2,14 @@
 
 import errno
 import os
-from contextlib import closing
+import resource
+from contextlib import ExitStack, closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgate.doors.lines.spool import IN_MEMORY, Spool
+from mailgate.doors.lines.spool import IN_MEMORY, SHARE_OF_DESCRIPTORS, Spools
 from mailgate.model.refusal import Refusal, RefusalCode
 from mailgate.wire.lines import StoreError
 
@@ -16,7 +17,7 @@ from mailgate.wire.lines import StoreError
 @pytest.fixture(scope="session")
 def spool_at(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spools")
-    return lambda refusal=None: Spool(folder, lambda: refusal)
+    return lambda refusal=None: Spools(folder, lambda: refusal).new()
 
 
 pieces = st.lists(
@@ -42,7 +43,7 @@ def test_a_small_one_makes_no_file(spool_at):
 
 
 def test_its_file_has_no_name_and_nobody_else_may_read_it(tmp_path):
-    spool = Spool(tmp_path, lambda: None)
+    spool = Spools(tmp_path, lambda: None).new()
     spool.append(b"x" * (IN_MEMORY + 1))
     assert list(tmp_path.iterdir()) == []
     assert os.fstat(spool._file.fileno()).st_mode & 0o077 == 0
@@ -58,7 +59,11 @@ def test_a_disk_that_is_too_full_to_begin_with(spool_at):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(errno.ENOSPC, RefusalCode.DISK_LOW), (errno.EIO, RefusalCode.STORAGE_UNAVAILABLE)],
+    [
+        (errno.ENOSPC, RefusalCode.DISK_LOW),
+        (errno.EIO, RefusalCode.STORAGE_UNAVAILABLE),
+        (errno.EMFILE, RefusalCode.QUEUE_FULL),
+    ],
 )
 def test_a_disk_that_fails_under_way(spool_at, monkeypatch, number, code):
     def write(_descriptor, _octets):
@@ -74,7 +79,7 @@ def test_a_disk_that_fails_under_way(spool_at, monkeypatch, number, code):
 
 
 def test_a_directory_that_is_gone(tmp_path):
-    spool = Spool(tmp_path / "nowhere", lambda: None)
+    spool = Spools(tmp_path / "nowhere", lambda: None).new()
     with pytest.raises(StoreError):
         spool.append(b"x" * (IN_MEMORY + 1))
 
@@ -98,3 +103,24 @@ def test_a_file_that_can_not_be_read(spool_at, monkeypatch):
     with pytest.raises(StoreError):
         spool.read()
     spool.close()
+
+
+def test_all_together_take_a_share_of_the_process_descriptors(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        spools = Spools(tmp_path, lambda: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with ExitStack() as stack:
+        held = [stack.enter_context(closing(spools.new())) for _ in range(256 // SHARE_OF_DESCRIPTORS)]
+        for spool in held:
+            spool.append(b"x" * (IN_MEMORY + 1))
+        last = stack.enter_context(closing(spools.new()))
+        last.append(b"x" * IN_MEMORY)
+        with pytest.raises(StoreError) as caught:
+            last.append(b"x")
+        assert caught.value.refusal.code is RefusalCode.QUEUE_FULL
+        held[0].close()
+        last.append(b"x")
+    assert spools.files == 0

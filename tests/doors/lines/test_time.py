@@ -33,7 +33,7 @@ class TimeTests(SynchronousTestCase):
             self.device.send(b"x")
         self.house.pass_time(61)
         self.assertEqual(self.device.lines(), ["421 4.4.2 - closing: silent for 60 seconds within a message"])
-        self.assertTrue(all(spool.size == 0 for spool in self.house.spools))
+        self.assertTrue(all(spool.closed for spool in self.house.spools))
 
     def test_a_message_may_not_take_more_than_fifteen_minutes(self):
         self.device.send(START.encode() + b"FILE#100 a/b c\n")
@@ -71,10 +71,22 @@ class TimeTests(SynchronousTestCase):
         self.device.send(b"MAIL k0\nFROM a@x.kr\nTO b@x.kr\nTEXT x\nSEND\n" + START.encode() + b"TEXT y\nSEND\n")
         self.house.pass_time(31)
         self.assertEqual([line[:12] for line in self.device.lines()], ["451 4.3.0 k0", "451 4.3.0 k1"])
+        self.assertEqual([spool.closed for spool in self.house.spools], [True, True])
         self.house.queue.release()
         self.assertEqual([each.idempotency_key for each in self.house.queue.messages.values()], ["k0"])
         self.house.queue.hold = False
         self.assertNotIn("dup", self.device.say(START, "TEXT y\nSEND\n")[0])
+
+    def test_what_gives_up_its_room_may_let_another_in_and_the_replies_stay_in_order(self):
+        self.house.queue.hold = True
+        self.house.lines._desk.room._octets = 5000
+        self.device.send(b"MAIL k0\nFROM a@x.kr\nTO b@x.kr\nTEXT#600\n" + b"x" * 600 + b"\nSEND\n")
+        self.device.send(b"MAIL k1\nFROM a@x.kr\nTO b@x.kr\nTEXT#3000\n" + b"x" * 3000 + b"\nSEND\n")
+        self.house.pass_time(20)
+        self.device.send(b"MAIL k2\nFROM a@x.kr\nTO b@x.kr\nRAW#1\nx\nSEND\n")
+        self.house.pass_time(11)
+        codes = [line[:12] for line in self.device.lines() if line[3] == " "]
+        self.assertEqual(codes, ["451 4.3.0 k0", "451 4.3.0 k1", "554 5.6.0 k2"])
 
     def test_a_connection_that_does_not_end_is_cut(self):
         stubborn = self.house.connect_device(stubborn=True).greeted()
@@ -118,6 +130,50 @@ class StopTests(SynchronousTestCase):
         self.assertTrue(first.startswith("250 2.0.0 k1 id="))
         self.assertTrue(last.startswith("421 4.3.2 "))
         self.successResultOf(stopped)
+
+    def test_a_client_that_was_just_heard_of_has_time_to_read(self):
+        self.house.queue.hold = True
+        idle, owed, recent = (self.house.connect_device(stubborn=True).greeted() for _ in range(3))
+        owed.send(START.encode() + b"SEND\n")
+        self.house.pass_time(6)
+        recent.say("PING\n")
+        self.house.lines.stop()
+        self.house.queue.release()
+        self.house.pass_time(2.5)
+        self.assertEqual([device.wire.aborted for device in (idle, owed, recent)], [True, False, False])
+        self.house.pass_time(3)
+        self.assertEqual([device.wire.aborted for device in (owed, recent)], [True, True])
+
+    def test_a_client_that_has_gone_is_waited_for_until_its_messages_are_stored(self):
+        self.house.queue.hold = True
+        device = self.house.connect_device().greeted()
+        device.send(b"".join(START.replace("k1", f"k{number}").encode() + b"SEND\n" for number in range(200)))
+        device.leave()
+        stopped = self.house.lines.stop()
+        self.house.pass_time(5)
+        self.assertNoResult(stopped)
+        self.house.queue.release()
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.house.queue.messages), 128)
+
+    def test_but_not_for_more_than_ten_seconds(self):
+        self.house.queue.hold = True
+        device = self.house.connect_device().greeted()
+        device.send(START.encode() + b"SEND\n")
+        device.leave()
+        stopped = self.house.lines.stop()
+        self.house.pass_time(11)
+        self.successResultOf(stopped)
+
+    def test_what_was_not_begun_with_is_dropped_when_a_client_goes_during_the_stop(self):
+        self.house.queue.hold = True
+        device = self.house.connect_device().greeted()
+        device.send(b"".join(START.replace("k1", f"k{number}").encode() + b"SEND\n" for number in range(200)))
+        stopped = self.house.lines.stop()
+        device.leave()
+        self.house.queue.release()
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.house.queue.messages), 128)
 
     def test_a_handshake_under_way_and_a_new_one(self):
         self.house.lines._desk.draining = True

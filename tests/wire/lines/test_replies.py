@@ -121,6 +121,7 @@ def test_a_single_fault_is_the_reply_itself(pointer, code, reply):
         ("/headers/X-Plant", "HDR X-Plant: "),
         ("/headers/From", "FROM: "),
         ("/metadata/plant", "META plant: "),
+        ("/metadata/" + "p" * 65, "META: "),
         ("/subject", "SUBJ: "),
         ("/scheduled_at", "AT: "),
         ("/attachments/0/filename", "#/attachments/0/filename: "),
