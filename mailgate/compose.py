@@ -24,6 +24,7 @@ from mailgate.queue.admission import DiskAdmission
 from mailgate.queue.interface import QueueError
 from mailgate.queue.opening import make_queue
 from mailgate.queue.sql import SqlQueue
+from mailgate.reloading import Hangup, Reloader
 from mailgate.services import Part, Ports, Stages, StartError
 from mailgate.settings import Settings
 from mailgate.trust.connections import ConnectionLimits
@@ -71,6 +72,8 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         lines = make_line_door(settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor)
         doors.append(lines)
         ports.append(Ports(reactor, "lines", settings.lines.listen, lines.factory))
+    reloader = Reloader(settings, trust, intake, connections, doors, journal, reactor)
+    hangup = Hangup(reloader.reload, reactor)
     return Stages(
         [
             Part(_nothing, lambda: _end(journal, trust)),
@@ -78,6 +81,8 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
             Part(dispatcher.start, dispatcher.stop),
             Part(_nothing, lambda: _close(intake, doors)),
             *ports,
+            Part(reloader.start, reloader.stop),
+            Part(hangup.start, hangup.stop),
             Part(lambda: _begin(journal, settings.path), lambda: succeed(None)),
         ]
     )

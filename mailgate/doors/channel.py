@@ -69,6 +69,7 @@ class GatewayChannel(http.HTTPChannel):
         self._opened = opened
         self._closed = closed
         self._phase = Phase.HANDSHAKE
+        self._cut = False
         self._drainable = DRAIN_OCTETS
 
     def connectionMade(self) -> None:
@@ -80,6 +81,8 @@ class GatewayChannel(http.HTTPChannel):
         """Learn who is there; from now on requests may come."""
         self.peer = self.transport.peer
         self.address = self.transport.address
+        assert self.peer is not None
+        self.desk.welcome(self.peer)
         self._enter(Phase.IDLE, IDLE_SECONDS)
         if self.desk.draining:
             self.drain()
@@ -172,6 +175,25 @@ class GatewayChannel(http.HTTPChannel):
             self._enter(Phase.CLOSING, GOODBYE_SECONDS)
             self.loseConnection()
 
+    def recheck(self) -> None:
+        """
+        End, if the client may not be here any more: nothing further is taken from it.
+
+        A request that is read is refused, one that is being answered has a second more.
+        """
+        verdict = None if self.peer is None else self.desk.identify(self.peer)
+        if self.peer is None or not isinstance(verdict, Refusal) or self._phase is Phase.CLOSING:
+            return
+        self.desk.tell_cut(self.peer, self.address, verdict.detail)
+        if self._phase in {Phase.HEAD, Phase.BODY}:
+            self.refuse(verdict)
+        elif self._phase is Phase.ANSWERING:
+            self.persistent = False
+            self._cut = True
+            self.deadline = self.desk.clock.seconds() + GOODBYE_SECONDS
+        else:
+            self.drain()
+
     def abort(self) -> None:
         """Close now, whatever is under way."""
         self.transport.abortConnection()
@@ -183,6 +205,8 @@ class GatewayChannel(http.HTTPChannel):
         elif self._phase is Phase.CLOSING:
             self.deadline = inf
             self.transport.abortConnection()
+        elif self._cut:
+            self.abort()
         else:
             self.refuse(_REQUEST_TIMEOUT)
 

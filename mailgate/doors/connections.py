@@ -39,6 +39,11 @@ class Connections(Generic[T]):
         self._drained: list[Deferred[None]] = []
         self._cut: IDelayedCall | None = None
 
+    @property
+    def all(self) -> tuple[T, ...]:
+        """Those that are open at this moment."""
+        return tuple(self._open.watched)
+
     def opened(self, connection: T) -> None:
         """Look after a connection, and call its `expire` when its deadline has passed."""
         self._open.watch(connection)
@@ -61,7 +66,7 @@ class Connections(Generic[T]):
 
         The Deferred fires when none is left.
         """
-        for connection in tuple(self._open.watched):
+        for connection in self.all:
             connection.drain()
         if not self._open.watched:
             return succeed(None)
@@ -73,5 +78,5 @@ class Connections(Generic[T]):
 
     def _abort(self) -> None:
         self._cut = None
-        for connection in tuple(self._open.watched):
+        for connection in self.all:
             connection.abort()

@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import datetimeToString
 
 from mailgate.doors.bodies import Bodies
-from mailgate.doors.reception import Reception
+from mailgate.doors.reception import Reception, Trust
 from mailgate.doors.settings import LimitSettings, body_limit
 from mailgate.intake import Intake
 from mailgate.model.identity import ClientIdentity, PeerCertificate
@@ -24,11 +24,14 @@ class Desk(Reception):
 
     Attributes:
         bodies: what request bodies hold in memory.
+        limits: read afresh for every request; replacing them is a reload.
 
     """
 
-    def __init__(self, intake: Intake, limits: LimitSettings, journal: Journal, clock: IReactorTime) -> None:
-        super().__init__(DOOR, intake, journal.record, clock)
+    def __init__(
+        self, intake: Intake, trust: Trust, limits: LimitSettings, journal: Journal, clock: IReactorTime
+    ) -> None:
+        super().__init__(DOOR, intake, trust, journal.record, clock)
         self.limits = limits
         self.bodies = Bodies(limits.max_body)
         self._date = (0, b"")

@@ -56,6 +56,11 @@ class HttpsDoor:
         self._patience.end()
         return drained
 
+    def reload(self, limits: LimitSettings) -> None:
+        """Hold to other limits from now on, and judge every client that is connected anew."""
+        self.desk.limits = limits
+        self._site.recheck()
+
 
 def make_https_door(
     intake: Intake,
@@ -66,9 +71,9 @@ def make_https_door(
     journal: Journal,
 ) -> HttpsDoor:
     """Return the door; nothing listens yet. `connections` may be other doors' too."""
-    desk = Desk(intake, limits, journal, clock)
+    desk = Desk(intake, trust, limits, journal, clock)
     patience = Patience()
-    routes = MessageRoutes(intake, limits, clock, patience).routes
+    routes = MessageRoutes(intake, desk, clock, patience).routes
     site = Site(desk, routes.dispatch)
     factory = MutualTLSFactory(
         trust,
@@ -84,9 +89,9 @@ def make_https_door(
 class MessageRoutes:
     """Version 1 of the contract."""
 
-    def __init__(self, intake: Intake, limits: LimitSettings, clock: IReactorTime, patience: Patience) -> None:
+    def __init__(self, intake: Intake, desk: Desk, clock: IReactorTime, patience: Patience) -> None:
         self._intake = intake
-        self._limits = limits
+        self._desk = desk
         self._clock = clock
         self._patience = patience
         self.routes = AuthorisedRoutes()
@@ -95,7 +100,7 @@ class MessageRoutes:
         self.routes.route("/v1/whoami", "GET")(self._whoami)
 
     def _submit(self, request: GatewayRequest, identity: ClientIdentity) -> Result | Deferred[Result]:
-        submission = decode_submission(request, self._limits.recipients, self._clock.seconds())
+        submission = decode_submission(request, self._desk.limits.recipients, self._clock.seconds())
         if isinstance(submission, Refusal):
             return submission
         wait = parse_prefer_wait(request.header(b"Prefer"))

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from mailgate.intake import Intake
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.trust.authorities import Objection
 
 
 class Record(Protocol):
@@ -15,6 +16,16 @@ class Record(Protocol):
 
     def __call__(self, event: str, /, *, address: str, **fields: object) -> None:
         """Take the event with its fields."""
+
+
+class Trust(Protocol):
+    """What is known of certificates beyond a handshake."""
+
+    def object_to(self, peer: PeerCertificate) -> Objection | None:
+        """Return why a peer whose chain was once verified is not accepted now, or None."""
+
+    def saw(self, identity: ClientIdentity) -> None:
+        """Note that a client has proved who it is."""
 
 
 class Reception:
@@ -28,18 +39,41 @@ class Reception:
 
     """
 
-    def __init__(self, door: str, intake: Intake, record: Record, clock: IReactorTime) -> None:
+    def __init__(self, door: str, intake: Intake, trust: Trust, record: Record, clock: IReactorTime) -> None:
         self.door = door
         self.clock = clock
         self.draining = False
         self._intake = intake
+        self._trust = trust
         self._record = record
 
     def identify(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
         """Return the client that the certificate proves right now, which may change while a connection lives."""
         if peer.time_left(datetime.fromtimestamp(self.clock.seconds(), UTC)) < timedelta(0):
             return Refusal(RefusalCode.CLIENT_UNKNOWN, "the client certificate has expired")
+        objection = self._trust.object_to(peer)
+        if objection is not None:
+            code = RefusalCode.CERTIFICATE_REVOKED if objection.revoked else RefusalCode.CLIENT_UNKNOWN
+            return Refusal(code, f"the client certificate is not accepted: {objection.reason}")
         return self._intake.identify(peer, self.door)
+
+    def welcome(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
+        """Return the client of a connection that has just been made."""
+        identity = self.identify(peer)
+        if isinstance(identity, ClientIdentity):
+            self._trust.saw(identity)
+        return identity
+
+    def tell_cut(self, peer: PeerCertificate, address: str, reason: str) -> None:
+        """Tell the journal that a live connection ends because its client may not be here any more."""
+        self._record(
+            "connection.cut",
+            door=self.door,
+            address=address,
+            subject=peer.subject,
+            serial=peer.serial,
+            reason=reason,
+        )
 
     def tell_refusal(
         self,

@@ -43,6 +43,11 @@ class Site(http.HTTPFactory):
         channel.factory = self
         return channel
 
+    def recheck(self) -> None:
+        """End each connection whose client may not be here any more."""
+        for channel in self._connections.all:
+            channel.recheck()
+
     def drain(self, seconds: float) -> Deferred[None]:
         """
         End every connection: idle ones at once, others when their request is answered, all after `seconds`.

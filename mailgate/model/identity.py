@@ -5,12 +5,27 @@ from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
+class ChainLink:
+    """
+    A certificate within a verified chain.
+
+    Attributes:
+        serial: the serial number in lower-case hex.
+        spki: SHA-256 of the subjectPublicKeyInfo's DER, lower-case hex.
+
+    """
+
+    serial: str
+    spki: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerCertificate:
     """
     What a verified client certificate says of its owner; below trust nobody sees the X.509 itself.
 
     Attributes:
-        subject: the distinguished name in the form of RFC 4514.
+        subject, issuer: the distinguished names in the form of RFC 4514.
         common_name: the subject's CN, or None where there is none or more than one.
         dns: DNS names of the subjectAltName, lower case.
         uris: URIs of the subjectAltName, as written.
@@ -18,6 +33,7 @@ class PeerCertificate:
         spki: SHA-256 of the subjectPublicKeyInfo's DER, lower-case hex.
         serial: the serial number in lower-case hex.
         not_before, not_after: the validity, with time zone UTC.
+        issuers: the CA certificates that it was verified by: its own issuer first, the last one trusted as it is.
 
     """
 
@@ -30,6 +46,13 @@ class PeerCertificate:
     serial: str
     not_before: datetime
     not_after: datetime
+    issuer: str = ""
+    issuers: tuple[ChainLink, ...] = ()
+
+    @property
+    def chain(self) -> tuple[ChainLink, ...]:
+        """The verified chain, from the certificate itself upwards."""
+        return (ChainLink(self.serial, self.spki), *self.issuers)
 
     @property
     def names(self) -> tuple[str, ...]:

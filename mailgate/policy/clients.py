@@ -1,6 +1,6 @@
 """Which client a certificate is: default deny, and never a guess."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.refusal import Refusal, RefusalCode
@@ -8,23 +8,29 @@ from mailgate.policy.rules import ClientRules
 
 WILDCARD = "*"
 
+_SPIFFE = "spiffe://"
+
 
 class ClientDirectory:
     """
     The ``[clients]`` table, made for looking certificates up.
 
-    Raises ValueError with a sentence where two entries claim the same certificate name.
+    Raises ValueError with a sentence where two entries claim the same certificate name and no CA tells them apart.
     """
 
     def __init__(self, entries: Iterable[ClientRules]) -> None:
         self._entries: dict[str, ClientRules] = {}
-        self._by_certificate: dict[str, str] = {}
+        self._by_certificate: dict[str, list[str]] = {}
         for rules in entries:
             self._entries[rules.label] = rules
-            for name in rules.certificates:
-                owner = self._by_certificate.setdefault(name, rules.label)
-                if owner != rules.label:
-                    raise ValueError(f'clients "{owner}" and "{rules.label}" both claim the certificate {name}')
+            for name in dict.fromkeys(rules.certificates):
+                claims = self._by_certificate.setdefault(name, [])
+                for owner in claims:
+                    if not _apart(self._entries[owner], rules):
+                        raise ValueError(
+                            f'clients "{owner}" and "{rules.label}" both claim the certificate {name}'
+                        )
+                claims.append(rules.label)
 
     def rules(self, label: str) -> ClientRules | None:
         """Return the entry of that name, or None where a reload has removed it."""
@@ -34,16 +40,12 @@ class ClientDirectory:
         """
         Return the client that the certificate proves, if it may use the door.
 
-        Refusals: `client_unknown` for a certificate that no entry names, or more than one;
-        `client_disabled`; `door_not_allowed`.
+        Refusals: `client_unknown` for a certificate that no entry names, or more than one, or one that is bound to
+        another CA; `client_disabled`; `door_not_allowed`.
         """
-        labels = {self._by_certificate[name] for name in _names(certificate) if name in self._by_certificate}
-        if len(labels) > 1:
-            listed = ", ".join(sorted(labels))
-            return Refusal(RefusalCode.CLIENT_UNKNOWN, f"the certificate matches more than one client: {listed}")
-        identity = self._named(labels.pop(), certificate) if labels else self._wildcard(certificate)
-        if identity is None:
-            return Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate")
+        identity = self._proved(certificate)
+        if isinstance(identity, Refusal):
+            return identity
         rules = self._entries[identity.label]
         if not rules.enabled:
             return Refusal(RefusalCode.CLIENT_DISABLED, f'the client "{identity.client}" is disabled')
@@ -52,6 +54,19 @@ class ClientDirectory:
                 RefusalCode.DOOR_NOT_ALLOWED, f'the client "{identity.client}" may not use the door "{door}"'
             )
         return identity
+
+    def _proved(self, certificate: PeerCertificate) -> ClientIdentity | Refusal:
+        claims = {label for name in _names(certificate) for label in self._by_certificate.get(name, ())}
+        labels = {label for label in claims if self._entries[label].trusts(certificate)}
+        if len(labels) > 1:
+            listed = ", ".join(sorted(labels))
+            return Refusal(RefusalCode.CLIENT_UNKNOWN, f"the certificate matches more than one client: {listed}")
+        if claims and not labels:
+            return _foreign(sorted(claims))
+        identity = self._named(labels.pop(), certificate) if labels else self._wildcard(certificate)
+        if identity is None:
+            return Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate")
+        return identity if self._entries[identity.label].trusts(certificate) else _foreign([identity.label])
 
     def _named(self, label: str, certificate: PeerCertificate) -> ClientIdentity:
         return ClientIdentity(client=label, label=label, certificate=certificate)
@@ -66,8 +81,26 @@ class ClientDirectory:
 
 
 def _names(certificate: PeerCertificate) -> Iterable[str]:
+    """Return what a certificate can be named by in an entry."""
     if certificate.common_name is not None:
         yield f"CN:{certificate.common_name}"
-    yield from certificate.names
+    yield from (f"DNS:{name}" for name in certificate.dns)
+    for uri in certificate.uris:
+        # A SPIFFE identity is the certificate's only URI (X509-SVID, section 2): of several, none is proved.
+        if len(certificate.uris) == 1 or not uri.lower().startswith(_SPIFFE):
+            yield f"URI:{uri}"
     yield f"SHA256:{certificate.fingerprint}"
     yield f"SPKI:{certificate.spki}"
+
+
+def _apart(one: ClientRules, other: ClientRules) -> bool:
+    """Tell whether no certificate can be of a CA that both entries are bound to."""
+    if one.label == other.label:
+        return True
+    return bool(one.authorities and other.authorities and not one.authorities & other.authorities)
+
+
+def _foreign(labels: Sequence[str]) -> Refusal:
+    listed = ", ".join(f'"{label}"' for label in labels)
+    detail = f"the certificate names the client {listed}, which is bound to another CA"
+    return Refusal(RefusalCode.CLIENT_UNKNOWN, detail)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase
 
 from mailgate.model.address import Address
+from mailgate.model.identity import PeerCertificate
 from mailgate.wire.address import display, to_a_label
 from mailgate.wire.units import format_rate, parse_rate
 
@@ -90,6 +91,8 @@ class ClientRules:
         quota: messages in each window of its period, counted in the queue, or None.
         max_message: octets of the composed message, or None for the gateway's own limit.
         enabled: False refuses the client by name.
+        authorities: the keys of the CAs that it is bound to, as a certificate's `issuers` have them; None for
+            every CA that the gateway trusts.
 
     """
 
@@ -102,6 +105,11 @@ class ClientRules:
     quota: Rate | None = None
     max_message: int | None = None
     enabled: bool = True
+    authorities: frozenset[str] | None = None
+
+    def trusts(self, certificate: PeerCertificate) -> bool:
+        """Tell whether the certificate is of a CA that this client is bound to."""
+        return self.authorities is None or any(link.spki in self.authorities for link in certificate.issuers)
 
     def describe(self) -> dict[str, object]:
         """Return the rules as plain values, for their own client to read."""

@@ -2,11 +2,14 @@
 
 import binascii
 import re
+from pathlib import Path
 
 from mailgate.policy.clients import WILDCARD
 from mailgate.policy.rules import AddressPattern, ClientRules, Rate
 from mailgate.settings.tables import ClientTable
 from mailgate.settings.values import read, read_optional
+from mailgate.trust.files import read_authorities
+from mailgate.trust.settings import TrustError
 from mailgate.wire.address import to_a_label
 from mailgate.wire.units import parse_size
 
@@ -15,10 +18,11 @@ _HASH_OCTETS = 32
 _KINDS = "CN:, DNS:, URI:, SHA256: or SPKI:"
 
 
-def client_rules(name: str, table: ClientTable, largest: int) -> ClientRules:
+def client_rules(name: str, table: ClientTable, largest: int, base: Path) -> ClientRules:
     """
-    Return the rules of the entry called `name`; `largest` is the gateway's own `max_message`.
+    Return the rules of the entry called `name`.
 
+    `largest` is the gateway's own `max_message`, and file names are relative to `base`. Reads the entry's CA file.
     Raises ValueError with a sentence that names the key.
     """
     key = f'clients."{name}"'
@@ -39,7 +43,15 @@ def client_rules(name: str, table: ClientTable, largest: int) -> ClientRules:
         quota=read_optional(f"{key}.quota", Rate.parse, table.quota),
         max_message=max_message,
         enabled=table.enabled,
+        authorities=None if table.ca is None else _authorities(key, base / table.ca),
     )
+
+
+def _authorities(key: str, file: Path) -> frozenset[str]:
+    try:
+        return read_authorities(file)
+    except TrustError as error:
+        raise ValueError(f"{key}.ca: {error}") from error
 
 
 def _certificates(key: str, name: str, listed: list[str] | None) -> tuple[str, ...]:

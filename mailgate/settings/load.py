@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -49,7 +49,13 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole of ``mailgate.toml`` at `path`, checked; `lines` is None where there is no line door."""
+    """
+    The whole of ``mailgate.toml`` at `path`, checked; `lines` is None where there is no line door.
+
+    Attributes:
+        files: every file that was read, or is going to be, from `path` on.
+
+    """
 
     path: Path
     hostname: str
@@ -60,6 +66,7 @@ class Settings:
     queue: QueueSettings
     delivery: DeliverySettings
     clients: tuple[ClientRules, ...]
+    files: tuple[Path, ...] = ()
 
 
 def find_settings(given: str | None) -> Path:
@@ -106,7 +113,7 @@ def _assemble(path: Path, file: SettingsFile) -> Settings:
     base = path.absolute().parent
     hostname = read("hostname", to_a_label, file.hostname)
     limits = _limits(file.limits)
-    clients = tuple(client_rules(name, table, limits.max_message) for name, table in file.clients.items())
+    clients = tuple(client_rules(name, table, limits.max_message, base) for name, table in file.clients.items())
     ClientDirectory(clients)
     return Settings(
         path=path,
@@ -122,7 +129,17 @@ def _assemble(path: Path, file: SettingsFile) -> Settings:
             schedule=_schedule(file.delivery),
         ),
         clients=clients,
+        files=(path.absolute(), *(base / name for name in _files_named(file))),
     )
+
+
+def _files_named(file: SettingsFile) -> Iterator[str]:
+    tls = file.tls
+    optional = [tls.client_crl, *(client.ca for client in file.clients.values())]
+    for upstream in file.upstream:
+        optional += [upstream.ca, upstream.password_file]
+    yield from (tls.certificate, tls.private_key, tls.client_ca)
+    yield from (name for name in optional if name is not None)
 
 
 def _tls(base: Path, table: TlsTable) -> TrustSettings:
@@ -131,6 +148,8 @@ def _tls(base: Path, table: TlsTable) -> TrustSettings:
         private_key=base / table.private_key,
         client_ca=base / table.client_ca,
         minimum=table.minimum,
+        client_crl=None if table.client_crl is None else base / table.client_crl,
+        expired_crl=table.expired_crl,
     )
 
 

@@ -20,6 +20,8 @@ class TlsTable(Table, frozen=True):
     certificate: File
     private_key: File
     client_ca: File
+    client_crl: File | None = None
+    expired_crl: Literal["refuse", "use"] = "refuse"
     minimum: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
 
 
@@ -79,6 +81,7 @@ class ClientTable(Table, frozen=True):
 
     senders: Annotated[list[str], Meta(min_length=1)]
     certificates: list[str] | None = None
+    ca: File | None = None
     recipients: list[str] = field(default_factory=lambda: ["*"])
     doors: Annotated[list[Literal["https", "lines"]], Meta(min_length=1)] | None = None
     rate: str | None = None

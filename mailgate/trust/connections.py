@@ -12,20 +12,25 @@ class ConnectionLimits:
 
     Doors that are given the same object share the numbers. An IPv6 subscriber has at least a /64 to choose
     addresses from (RFC 6177), so that counts as one.
+
+    Attributes:
+        total: how many may be open in all.
+        per_address: how many of one address.
+
     """
 
     def __init__(self, total: int, per_address: int) -> None:
-        self._total = total
-        self._per_address = per_address
+        self.total = total
+        self.per_address = per_address
         self._open = 0
         self._open_of: Counter[str] = Counter()
 
     def refuse(self, address: str) -> str | None:
         """Return why a further connection of this address would be one too many, or None."""
-        if self._open >= self._total:
-            return f"the limit of {self._total} open connections is reached"
-        if self._open_of.get(_subscriber(address), 0) >= self._per_address:
-            return f"the limit of {self._per_address} open connections of one address is reached"
+        if self._open >= self.total:
+            return f"the limit of {self.total} open connections is reached"
+        if self._open_of.get(_subscriber(address), 0) >= self.per_address:
+            return f"the limit of {self.per_address} open connections of one address is reached"
         return None
 
     def opened(self, address: str) -> None:

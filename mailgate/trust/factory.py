@@ -50,7 +50,7 @@ class MutualTLSProtocol(BufferingTLSTransport):
     def __init__(self, factory: "MutualTLSFactory", wrapped: IProtocol, *, address: str) -> None:
         super().__init__(factory, wrapped)
         self.address = address
-        self.handshake = Handshake(factory.alpn)
+        self.handshake = Handshake(factory.alpn, factory.trust)
 
     @property
     def peer(self) -> PeerCertificate | None:
@@ -120,6 +120,7 @@ class MutualTLSProtocol(BufferingTLSTransport):
                 self.address,
                 reason=refused.reason,
                 subject=refused.subject or None,
+                issuer=refused.issuer or None,
                 serial=refused.serial or None,
                 names=refused.names or None,
             )
@@ -151,7 +152,7 @@ class MutualTLSFactory(TLSMemoryBIOFactory):
         super().__init__(trust, isClient=False, wrappedFactory=wrapped, clock=clock)
         self.alpn = tuple(alpn)
         self.clock = clock
-        self._trust = trust
+        self.trust = trust
         self._door = door
         self._limits = limits
 
@@ -166,7 +167,7 @@ class MutualTLSFactory(TLSMemoryBIOFactory):
         address = _host(addr)
         excess = self._limits.refuse(address)
         if excess is not None:
-            self._trust.refusals.record("connection.refused", address=address, door=self._door, reason=excess)
+            self.trust.refusals.record("connection.refused", address=address, door=self._door, reason=excess)
             return None
         wrapped = self.wrappedFactory.buildProtocol(addr)
         return None if wrapped is None else MutualTLSProtocol(self, wrapped, address=address)
@@ -185,7 +186,7 @@ class MutualTLSFactory(TLSMemoryBIOFactory):
 
     def tell_refusal(self, address: str, **fields: object) -> None:
         """Tell the journal whose handshake was refused, and why."""
-        self._trust.refusals.record("handshake.refused", address=address, door=self._door, **fields)
+        self.trust.refusals.record("handshake.refused", address=address, door=self._door, **fields)
 
 
 def _host(address: IAddress | None) -> str:

@@ -1,5 +1,6 @@
 """Reading the files of the ``[tls]`` table, with every fault told before a handshake could meet it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mailgate.trust.certificate import UNREADABLE
+from mailgate.trust.certificate import UNREADABLE, key_identifier
+from mailgate.trust.revocation import RevocationList, read_revocation_lists
 from mailgate.trust.settings import TrustError, TrustSettings
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
@@ -27,12 +29,14 @@ class Credentials:
         chain: the server's leaf, then its intermediates.
         key: the leaf's private key.
         client_cas: the certificates that a client's must chain to.
+        lists: the revocation lists of those, by key identifier, or None where there are none.
 
     """
 
     chain: tuple[x509.Certificate, ...]
     key: PrivateKey
     client_cas: tuple[x509.Certificate, ...]
+    lists: Mapping[str, RevocationList] | None
 
 
 def load_credentials(settings: TrustSettings, now: datetime) -> Credentials:
@@ -56,7 +60,19 @@ def load_credentials(settings: TrustSettings, now: datetime) -> Credentials:
         _check_authority(settings.client_ca, certificate)
     if all(certificate.not_valid_after_utc <= now for certificate in client_cas):
         raise TrustError(f"the client CA file {settings.client_ca} holds no certificate that is still valid")
-    return Credentials(chain, key, client_cas)
+    lists: Mapping[str, RevocationList] | None = None
+    if settings.client_crl is not None:
+        octets = _read(settings.client_crl, "CRL")
+        lists = read_revocation_lists(settings.client_crl, octets, client_cas, now)
+    return Credentials(chain, key, client_cas, lists)
+
+
+def read_authorities(path: Path) -> frozenset[str]:
+    """Return the key identifiers of the CAs in a PEM file. Raises TrustError."""
+    certificates = _certificates(path, "CA")
+    for certificate in certificates:
+        _check_authority(path, certificate)
+    return frozenset(map(key_identifier, certificates))
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -117,15 +133,16 @@ def _check_server_usage(path: Path, certificate: x509.Certificate) -> None:
 
 def _check_authority(path: Path, certificate: x509.Certificate) -> None:
     try:
+        key_identifier(certificate)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         # Certificates of version 1 had no way to say that they belong to a CA.
         authority = certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
     except UNREADABLE as error:
-        raise TrustError(f"the extensions of a certificate in {path} can't be read") from error
+        raise TrustError(f"the key or the extensions of a certificate in {path} can't be read") from error
     else:
         authority = constraints.ca
     if not authority:
         raise TrustError(
-            f"the client CA file {path} holds {certificate.subject.rfc4514_string()}, which is no CA certificate"
+            f"the CA file {path} holds {certificate.subject.rfc4514_string()}, which is no CA certificate"
         )

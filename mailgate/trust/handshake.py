@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cryptography import x509
 from OpenSSL.crypto import X509
 
+from mailgate.model.identity import PeerCertificate
+from mailgate.trust.authorities import Objection
 from mailgate.trust.certificate import UNREADABLE, UnusableCertificateError, describe, peer_certificate
 from mailgate.trust.reasons import of_verification
-
-if TYPE_CHECKING:
-    from mailgate.model.identity import PeerCertificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,26 @@ class RefusedCertificate:
 
     Attributes:
         reason: why, in words.
-        subject, serial, names: whose it was; names as ``DNS:…`` and ``URI:…``. Empty where it can't be parsed.
+        subject, issuer, serial, names: whose it was; names as ``DNS:…`` and ``URI:…``. Empty where it can't be
+            parsed.
 
     """
 
     reason: str
     subject: str = ""
+    issuer: str = ""
     serial: str = ""
     names: tuple[str, ...] = ()
+
+
+class ChainJudge(Protocol):
+    """What is known of CAs, beyond what OpenSSL was told."""
+
+    def issuer_of(self, certificate: x509.Certificate) -> x509.Certificate | None:
+        """Return the trusted CA that issued a certificate, or None; also where that is self-issued."""
+
+    def object_to(self, peer: PeerCertificate) -> Objection | None:
+        """Return why a peer whose chain was verified is not accepted, or None."""
 
 
 class Handshake:
@@ -42,8 +53,10 @@ class Handshake:
 
     """
 
-    def __init__(self, alpn: Sequence[bytes]) -> None:
+    def __init__(self, alpn: Sequence[bytes], judge: ChainJudge) -> None:
         self._alpn = alpn
+        self._judge = judge
+        self._issuers: list[x509.Certificate] = []
         self.peer: PeerCertificate | None = None
         self.refused: RefusedCertificate | None = None
 
@@ -51,6 +64,7 @@ class Handshake:
         """Return whether the handshake may go on, for each certificate from the CA down to the leaf (depth 0)."""
         try:
             parsed = certificate.to_cryptography()
+            above = None if self._issuers else self._judge.issuer_of(parsed)
         except UNREADABLE:
             # An exception would leave this callback as a traceback, which any stranger could ask for.
             why = (
@@ -61,12 +75,25 @@ class Handshake:
         if not accepted:
             self.refused = _refused(parsed, of_verification(error, depth))
             return False
-        if depth == 0:
-            try:
-                self.peer = peer_certificate(parsed)
-            except UnusableCertificateError as unusable:
-                self.refused = _refused(parsed, f"its certificate was not accepted: {unusable}")
-                return False
+        if above is not None:
+            self._issuers = [above]
+        if depth:
+            self._issuers.insert(0, parsed)
+            return True
+        return self._judge_leaf(parsed)
+
+    def _judge_leaf(self, leaf: x509.Certificate) -> bool:
+        issuers, self._issuers = self._issuers, []
+        try:
+            peer = peer_certificate(leaf, issuers)
+        except UnusableCertificateError as unusable:
+            self.refused = _refused(leaf, f"its certificate was not accepted: {unusable}")
+            return False
+        objection = self._judge.object_to(peer)
+        if objection is not None:
+            self.refused = _refused(leaf, str(objection))
+            return False
+        self.peer = peer
         return True
 
     def select_protocol(self, offered: Sequence[bytes]) -> bytes | None:
@@ -79,4 +106,4 @@ def _refused(certificate: x509.Certificate, reason: str) -> RefusedCertificate:
         seen = describe(certificate)
     except UNREADABLE:
         return RefusedCertificate(reason)
-    return RefusedCertificate(reason, seen.subject, seen.serial, seen.names)
+    return RefusedCertificate(reason, seen.subject, seen.issuer, seen.serial, seen.names)

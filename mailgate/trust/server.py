@@ -3,16 +3,22 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.journal import Journal
+from mailgate.trust.authorities import Authorities, Objection
 from mailgate.trust.context import server_context
+from mailgate.trust.expiry import ExpiryWatch
 from mailgate.trust.files import load_credentials
+from mailgate.trust.generation import Generation
 from mailgate.trust.refusals import RefusalLog
+from mailgate.trust.revocation import check_not_older
 from mailgate.trust.settings import TrustError, TrustSettings
 
 
@@ -25,6 +31,7 @@ class ServerTrust:
 
     Attributes:
         refusals: where the doors tell whom they refused.
+        expiry: tells what ends soon, once it is started.
 
     """
 
@@ -32,28 +39,27 @@ class ServerTrust:
         self._journal = journal
         self._clock = clock
         self.refusals = RefusalLog(journal, clock)
-        self._context = self._load(settings)
+        self.expiry = ExpiryWatch(journal, clock)
+        self._generation: Generation | None = None
+        self.use(self.prepare(settings))
 
-    def reload(self, settings: TrustSettings) -> None:
+    @property
+    def generation(self) -> Generation:
+        """The certificates, key, CAs and CRLs in use."""
+        assert self._generation is not None
+        return self._generation
+
+    def prepare(self, settings: TrustSettings) -> Generation:
         """
-        Take another generation of certificates, key and CAs for every connection from now on.
+        Read another generation of certificates, key, CAs and CRLs, and change nothing.
 
-        Raises TrustError, and then the generation before stays in use. Live connections go on as they are.
+        Raises TrustError where it could not be used, or a CRL in it is older than the one in use.
         """
-        self._context = self._load(settings)
-
-    def close(self) -> None:
-        """Tell the journal what was left out of it so far."""
-        self.refusals.close()
-
-    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """Return a connection of the generation in use, for a protocol of MutualTLSFactory."""
-        del protocol  # the factory makes it the connection's app data, where the callbacks find it
-        return SSL.Connection(self._context, None)
-
-    def _load(self, settings: TrustSettings) -> SSL.Context:
-        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        now = self._now()
         credentials = load_credentials(settings, now)
+        before = None if self._generation is None else self._generation.authorities.lists
+        if settings.client_crl is not None and credentials.lists is not None and before is not None:
+            check_not_older(settings.client_crl, credentials.lists, before)
         try:
             context = server_context(credentials, settings.minimum, _judge, _select_protocol)
         except SSL.Error as error:
@@ -61,17 +67,52 @@ class ServerTrust:
             raise TrustError(
                 f"OpenSSL can't use the server certificate {settings.certificate} with its key: {reasons}"
             ) from error
-        leaf = credentials.chain[0]
+        authorities = Authorities(
+            credentials.client_cas, credentials.lists, use_expired=settings.expired_crl == "use"
+        )
+        return Generation(context, credentials.chain[0], authorities)
+
+    def use(self, generation: Generation) -> None:
+        """Take a generation for every connection from now on; whoever holds live ones judges them anew."""
+        self._generation = generation
+        leaf, authorities = generation.certificate, generation.authorities
         self._journal.record(
             "trust.loaded",
             subject=leaf.subject.rfc4514_string(),
             not_after=leaf.not_valid_after_utc.isoformat(),
-            client_cas=len(credentials.client_cas),
+            client_cas=len(authorities.certificates),
+            revoked=authorities.revoked,
         )
-        for authority in credentials.client_cas:
-            if authority.not_valid_after_utc <= now:
-                self._journal.record("trust.ca_expired", subject=authority.subject.rfc4514_string())
-        return context
+        self.expiry.use(generation)
+
+    def reload(self, settings: TrustSettings) -> None:
+        """Prepare a generation and use it. Raises TrustError, and then the one before stays in use."""
+        self.use(self.prepare(settings))
+
+    def issuer_of(self, certificate: x509.Certificate) -> x509.Certificate | None:
+        """Return the trusted CA that issued a certificate, or None; also where that is self-issued."""
+        return self.generation.authorities.issuer_of(certificate)
+
+    def object_to(self, peer: PeerCertificate) -> Objection | None:
+        """Return why a peer whose chain was once verified is not accepted now, or None."""
+        return self.generation.authorities.object_to(peer, self._now())
+
+    def saw(self, identity: ClientIdentity) -> None:
+        """Note that a client has proved who it is."""
+        self.expiry.saw(identity)
+
+    def close(self) -> None:
+        """Tell the journal what was left out of it so far, and watch nothing any more."""
+        self.expiry.stop()
+        self.refusals.close()
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Return a connection of the generation in use, for a protocol of MutualTLSFactory."""
+        del protocol  # the factory makes it the connection's app data, where the callbacks find it
+        return SSL.Connection(self.generation.context, None)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.seconds(), UTC)
 
 
 def _judge(connection: SSL.Connection, certificate: X509, error: int, depth: int, accepted: int) -> bool:

@@ -13,6 +13,9 @@ class TrustSettings:
         certificate: PEM file with the server's leaf and its intermediates.
         private_key: PEM file of the leaf's key, unencrypted.
         client_ca: PEM file with the CA certificates that client certificates must chain to.
+        client_crl: file with the CRLs of those CAs, in PEM or one in DER, or None where nothing is ever revoked.
+        expired_crl: what a CRL means whose next update is overdue: ``refuse`` refuses everyone of its CA, ``use``
+            goes on with what it says.
         minimum: ``TLSv1.2`` or ``TLSv1.3``.
 
     """
@@ -21,6 +24,8 @@ class TrustSettings:
     private_key: Path
     client_ca: Path
     minimum: str = "TLSv1.2"
+    client_crl: Path | None = None
+    expired_crl: str = "refuse"
 
 
 class TrustError(Exception):

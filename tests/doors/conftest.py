@@ -420,7 +420,7 @@ class House:
             journal=self.journal,
             clock=self.clock,
         )
-        trust = ServerTrust(pki.settings, self.journal, self.clock)
+        trust = self.trust = ServerTrust(pki.settings, self.journal, self.clock)
         connections = ConnectionLimits(self.limits.connections, self.limits.connections_per_address)
         self.door = make_https_door(self.intake, trust, self.limits, connections, self.clock, self.journal)
         self.lines = make_line_door(

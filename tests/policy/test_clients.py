@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailgate.model.identity import ClientIdentity
+from mailgate.model.identity import ChainLink, ClientIdentity
 from mailgate.model.refusal import Refusal, RefusalCode
 from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.rules import AddressPattern, ClientRules
@@ -51,6 +51,64 @@ def test_a_certificate_that_two_entries_name_is_refused_rather_than_guessed(cert
 def test_two_entries_can_not_claim_the_same_certificate():
     with pytest.raises(ValueError, match='"a" and "b" both claim the certificate CN:cam'):
         ClientDirectory([rules("a", "CN:cam"), rules("b", "CN:cam")])
+
+
+def link(key):
+    return ChainLink("1", key)
+
+
+def test_an_entry_that_is_bound_to_a_ca_is_no_certificate_of_another(certificate):
+    directory = ClientDirectory([rules("cam", "CN:cam", authorities=frozenset({"a"})), rules("*")])
+    mine, other = (
+        certificate("cam", issuers=(link("between"), link("a"))),
+        certificate("cam", issuers=(link("b"),)),
+    )
+    assert directory.identify(mine, "https").client == "cam"
+    refusal = directory.identify(other, "https")
+    assert refusal.code is RefusalCode.CLIENT_UNKNOWN
+    assert 'names the client "cam", which is bound to another CA' in refusal.detail
+
+
+def test_two_entries_may_claim_a_name_of_different_cas(certificate):
+    bound = (frozenset({"a", "a2"}), frozenset({"b"}))
+    directory = ClientDirectory(
+        [rules(f"cam-{number}", "CN:cam", authorities=keys) for number, keys in enumerate(bound)]
+    )
+    for key, client in (("a", "cam-0"), ("a2", "cam-0"), ("b", "cam-1")):
+        assert directory.identify(certificate("cam", issuers=(link(key),)), "https").client == client
+    assert isinstance(directory.identify(certificate("cam", issuers=(link("c"),)), "https"), Refusal)
+
+
+@pytest.mark.parametrize("authorities", [None, frozenset({"b", "a"})])
+def test_but_not_where_no_ca_tells_them_apart(authorities):
+    with pytest.raises(ValueError, match="both claim the certificate CN:cam"):
+        ClientDirectory(
+            [
+                rules("a", "CN:cam", authorities=frozenset({"a"})),
+                rules("b", "CN:cam", authorities=authorities),
+            ]
+        )
+
+
+def test_everyone_of_one_ca(certificate):
+    directory = ClientDirectory([rules("*", authorities=frozenset({"a"}))])
+    assert directory.identify(certificate("cam", issuers=(link("a"),)), "https").client == "cam"
+    assert isinstance(directory.identify(certificate("cam", issuers=(link("b"),)), "https"), Refusal)
+
+
+def test_a_spiffe_identity_is_the_only_uri_of_its_certificate(certificate):
+    uri = "spiffe://x.kr/cam"
+    directory = ClientDirectory([rules("cam", f"URI:{uri}"), rules("tag", "URI:urn:tag")])
+    assert directory.identify(certificate(uris=(uri,)), "https").client == "cam"
+    for uris in ((uri, "spiffe://x.kr/other"), (uri, "https://x.kr/")):
+        assert isinstance(directory.identify(certificate(uris=uris), "https"), Refusal)
+    assert directory.identify(certificate(uris=(uri, "urn:tag")), "https").client == "tag"
+
+
+def test_two_certificates_of_one_client_are_that_client(certificate):
+    directory = ClientDirectory([rules("cam", "CN:cam")])
+    old, new = certificate("cam", serial="1"), certificate("cam", serial="2", fingerprint="ef" * 32)
+    assert {directory.identify(each, "https").client for each in (old, new)} == {"cam"}
 
 
 def test_a_disabled_client_is_told_so(certificate):

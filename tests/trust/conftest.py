@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.internet.address import IPv4Address
@@ -49,7 +49,17 @@ def distinguished_name(common_name):
 class Authority:
     """A CA of the test's own; several may bear the same name."""
 
-    def __init__(self, name, *, key=None, key_usage=True, issuer=None, begin=NOW - DAY, end=NOW + 365 * DAY):
+    def __init__(
+        self,
+        name,
+        *,
+        key=None,
+        key_usage=True,
+        issuer=None,
+        begin=NOW - DAY,
+        end=NOW + 365 * DAY,
+        crl_sign=True,
+    ):
         self.key = key or ec_key()
         self.name = distinguished_name(name)
         builder = (
@@ -76,8 +86,10 @@ class Authority:
                 False,
             )
             builder = builder.add_extension(
-                x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True), critical=True
+                x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=crl_sign), critical=True
             )
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
         self.certificate = builder.sign(issuer.key if issuer else self.key, hashes.SHA256())
 
     def issue(
@@ -90,6 +102,7 @@ class Authority:
         begin=NOW - DAY,
         end=NOW + 30 * DAY,
         digest=None,
+        claimed_key=None,
     ):
         key = key or ec_key()
         builder = (
@@ -102,11 +115,37 @@ class Authority:
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
         )
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key((claimed_key or self.key).public_key())
+        builder = builder.add_extension(issuer, critical=False)
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self.key, digest or hashes.SHA256()), key
+
+    def revoke(self, *certificates, begin=NOW - DAY, end=NOW + 30 * DAY, key=None, digest=None, extensions=()):
+        """Return a CRL of this CA that has the certificates, or serial numbers."""
+        builder = (
+            x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(begin).next_update(end)
+        )
+        for each in certificates:
+            serial = each if isinstance(each, int) else each.serial_number
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin).build()
+            builder = builder.add_revoked_certificate(revoked)
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical=critical)
+        return builder.sign(key or self.key, digest or hashes.SHA256())
+
+
+def with_sha1(signed, key):
+    """Return the DER of a certificate or CRL of an RSA key, signed anew with SHA-1."""
+    sha256, sha1 = bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105")
+    certificate = isinstance(signed, x509.Certificate)
+    content = signed.tbs_certificate_bytes if certificate else signed.tbs_certlist_bytes
+    weakened = content.replace(sha256, sha1)
+    signature = key.sign(weakened, padding.PKCS1v15(), hashes.SHA1())
+    octets = signed.public_bytes(Encoding.DER).replace(content, weakened)
+    return octets.replace(sha256, sha1).replace(signed.signature, signature)
 
 
 def pem(*certificates):
@@ -202,6 +241,7 @@ class Client:
         ciphers=None,
         resuming=None,
         trusting=True,
+        trusting_weak=False,
     ):
         context = resuming.context if resuming else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if trusting:
@@ -211,6 +251,8 @@ class Client:
                 # Python warns of the old versions that one test must offer.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 context.minimum_version = context.maximum_version = version
+        if trusting_weak:
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
         if certificate:
             context.load_cert_chain(certificate)
         if alpn:
@@ -314,6 +356,11 @@ def pki(tmp_path_factory):
 @pytest.fixture(scope="session")
 def authority():
     return Authority
+
+
+@pytest.fixture(scope="session", name="with_sha1")
+def _with_sha1():
+    return with_sha1
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,8 +19,9 @@ class Matrix:
     version: ssl.TLSVersion
 
     @pytest.fixture(autouse=True)
-    def _fixtures(self, pki, authority, make_gate):
+    def _fixtures(self, pki, authority, make_gate, with_sha1):
         self.pki = pki
+        self.with_sha1 = with_sha1
         self.authority = authority
         self.gate = make_gate()
 
@@ -28,8 +29,8 @@ class Matrix:
         certificate, key = (ca or self.pki.ca).issue(name, **options)
         return certificate, self.pki.client(name, certificate, key)
 
-    def connect(self, path):
-        return self.gate.connect(path, version=self.version).handshake()
+    def connect(self, path, **options):
+        return self.gate.connect(path, version=self.version, **options).handshake()
 
     def assert_refused(self, client, words):
         self.assertEqual(client.received, b"")
@@ -100,7 +101,11 @@ class Matrix:
         self.assertEqual(entry["names"], ("DNS:a.example",))
 
     def test_another_ca_of_the_same_name(self):
-        _, path = self.issued("impostor", self.authority("회사 CA"))
+        _, path = self.issued("stranger", self.authority("회사 CA"))
+        self.assert_refused(self.connect(path), "its issuer is not a trusted CA")
+
+    def test_another_ca_of_the_same_name_that_claims_to_have_its_key(self):
+        _, path = self.issued("impostor", self.authority("회사 CA"), claimed_key=self.pki.ca.key)
         entry = self.assert_refused(self.connect(path), "the signature is not by the trusted CA of that name")
         self.assertEqual(entry["subject"], "CN=impostor")
 
@@ -139,6 +144,103 @@ class Matrix:
     def test_name_with_a_control_character(self):
         _, path = self.issued("kim\r\nBcc: lee", key=ec.generate_private_key(ec.SECP256R1()))
         self.assert_refused(self.connect(path), "control character")
+
+    def revoking(self, *lists, cas=(), **changes):
+        """Load a generation with the CRLs, and the CAs beside the company's."""
+        every = (self.pki.ca, *cas)
+        octets = b"".join(ca.certificate.public_bytes(Encoding.PEM) for ca in every)
+        settings = replace(
+            self.pki.settings,
+            client_ca=self.pki.write("cas.crt", octets),
+            client_crl=self.pki.write("ca.crl", b"".join(each.public_bytes(Encoding.PEM) for each in lists)),
+            **changes,
+        )
+        self.gate.trust.reload(settings)
+
+    def test_revoked(self):
+        certificate, path = self.issued("stolen")
+        _, other = self.issued("kim")
+        self.revoking(self.pki.ca.revoke(certificate))
+        entry = self.assert_refused(self.connect(path), "its certificate was not accepted: it is revoked")
+        self.assertEqual((entry["subject"], entry["issuer"]), ("CN=stolen", "CN=회사 CA"))
+        self.assertEqual(self.connect(other).received, b"hello kim\n")
+
+    def test_issued_by_a_revoked_intermediate(self):
+        between = self.authority("부서 CA", issuer=self.pki.ca)
+        certificate, key = between.issue("kim")
+        path = self.pki.client("kim", certificate, key, intermediates=[between.certificate])
+        lists = (self.pki.ca.revoke(between.certificate), between.revoke())
+        self.revoking(*lists, cas=[between])
+        self.assert_refused(self.connect(path), "a CA certificate in its chain was not accepted: it is revoked")
+        bare = self.pki.client("bare", certificate, key)
+        self.assertEqual(self.connect(bare).received, b"")
+
+    def test_an_intermediate_that_only_the_client_knows_has_no_list(self):
+        between = self.authority("부서 CA", issuer=self.pki.ca)
+        certificate, key = between.issue("kim")
+        path = self.pki.client("kim", certificate, key, intermediates=[between.certificate])
+        self.revoking(self.pki.ca.revoke())
+        self.assert_refused(self.connect(path), "there is no CRL of its CA")
+
+    def test_an_intermediate_without_its_root_is_trusted_as_it_is(self):
+        root = self.authority("뿌리")
+        between = self.authority("가지", issuer=root)
+        _, path = self.issued("lee", between)
+        self.revoking(self.pki.ca.revoke(), between.revoke(), cas=[between])
+        self.assert_welcome(self.connect(path), "lee")
+
+    def test_a_list_that_has_expired(self):
+        _, path = self.issued("kim")
+        self.revoking(self.pki.ca.revoke(begin=NOW - 2 * DAY, end=NOW - DAY))
+        self.assert_refused(self.connect(path), "the CRL of its CA expired on ")
+
+    def test_a_list_that_has_expired_and_is_used_all_the_same(self):
+        _, path = self.issued("kim")
+        self.revoking(self.pki.ca.revoke(begin=NOW - 2 * DAY, end=NOW - DAY), expired_crl="use")
+        self.assert_welcome(self.connect(path), "kim")
+
+    def test_revoked_by_a_list_that_has_expired(self):
+        certificate, path = self.issued("stolen")
+        self.revoking(self.pki.ca.revoke(certificate, begin=NOW - 2 * DAY, end=NOW - DAY), expired_crl="use")
+        self.assert_refused(self.connect(path), "it is revoked")
+
+    def test_the_old_and_the_new_ca_of_one_name_side_by_side(self):
+        new = self.authority("회사 CA")
+        stolen, path = self.issued("stolen", new)
+        _, kim = self.issued("kim", new)
+        _, lee = self.issued("lee")
+        self.revoking(self.pki.ca.revoke(), new.revoke(stolen), cas=[new])
+        self.assert_refused(self.connect(path), "it is revoked")
+        self.assertEqual(self.connect(kim).received, b"hello kim\n")
+        self.assertEqual(self.connect(lee).received, b"hello lee\n")
+
+    def test_a_short_key(self):
+        _, path = self.issued("weak", key=rsa.generate_private_key(65537, 1024))
+        self.assert_refused(self.connect(path, trusting_weak=True), "too short")
+
+    def test_a_digest_that_is_broken(self):
+        ca = self.authority("회사 CA", key=rsa.generate_private_key(65537, 2048))
+        self.gate.trust.reload(
+            replace(
+                self.pki.settings,
+                client_ca=self.pki.write("rsa.crt", ca.certificate.public_bytes(Encoding.PEM)),
+            )
+        )
+        certificate, key = ca.issue("weak")
+        octets = self.with_sha1(certificate, ca.key)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        path = self.pki.write("weak.pem", ssl.DER_cert_to_PEM_cert(octets).encode() + private)
+        self.assert_refused(self.connect(path, trusting_weak=True), "too weak")
+
+    def test_a_thousand_names(self):
+        names = [x509.DNSName(f"cam-{number}.example.com") for number in range(1000)]
+        _, path = self.issued("many", names=names)
+        self.assert_welcome(self.connect(path), "many")
+
+    def test_a_chain_without_its_intermediate(self):
+        between = self.authority("부서 CA", issuer=self.pki.ca)
+        _, path = self.issued("lone", between)
+        self.assert_refused(self.connect(path), "not a trusted CA")
 
 
 class TLS12Tests(Matrix, SynchronousTestCase):

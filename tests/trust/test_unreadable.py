@@ -24,9 +24,9 @@ ODD = {
 
 @pytest.mark.parametrize("title", ODD)
 @pytest.mark.parametrize("accepted", [True, False])
-def test_an_unreadable_certificate_is_refused_with_a_reason(pki, title, accepted):
+def test_an_unreadable_certificate_is_refused_with_a_reason(pki, make_gate, title, accepted):
     octets = pki.ca.issue("name7")[0].public_bytes(Encoding.DER)
-    handshake = Handshake([b"http/1.1"])
+    handshake = Handshake([b"http/1.1"], make_gate().trust)
     odd = load_certificate(FILETYPE_ASN1, octets.replace(*ODD[title], 1))
     assert handshake.judge(odd, 0 if accepted else 18, 0, accepted=accepted) is False
     assert handshake.peer is None

@@ -26,7 +26,7 @@ T = TypeVar("T", bound=Holder)
 
 class ClientConnections(Generic[T]):
     """
-    The connections of each client, `most` at a time.
+    The connections of each client, `most` at a time; that may be changed.
 
     A device that reboots leaves connections behind that the gateway takes for open. So that it never locks
     itself out by them, the one that has been idle for longest closes when there is one too many; where none is
@@ -34,13 +34,13 @@ class ClientConnections(Generic[T]):
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._of: dict[str, list[T]] = {}
 
     def admit(self, client: str, connection: T, now: float) -> bool:
         """Count a connection, if need be in the place of a silent one; return False where all are at work."""
         held = self._of.setdefault(client, [])
-        if len(held) >= self._most:
+        if len(held) >= self.most:
             silent = _silent_longest(held, now)
             if silent is None:
                 return False

@@ -34,6 +34,7 @@ _TOO_SLOW = Reply(421, "4.4.2", f"closing: a message may take {MESSAGE_SECONDS /
 _GIVE_WAY = Reply(421, "4.7.0", "closing: a new connection of this client takes the place of this silent one")
 _CROWDED = Reply(421, "4.7.0", "closing: all connections that this client may have are at work")
 _MISTAKEN = Reply(421, "4.7.0", "closing: too many mistakes")
+_RENAMED = Reply(421, "4.3.2", "closing: the gateway knows you by another name from now on")
 _SHUTDOWN = Reply(421, "4.3.2", "closing: the gateway is shutting down")
 
 
@@ -109,7 +110,7 @@ class LineConnection(Protocol):
         peer = self.transport.peer
         assert peer is not None
         self._heard_at = self._desk.clock.seconds()
-        identity = self._desk.identify(peer)
+        identity = self._desk.welcome(peer)
         if isinstance(identity, Refusal):
             self._turn_away(peer, identity)
         elif self._desk.draining:
@@ -154,6 +155,18 @@ class LineConnection(Protocol):
         if not self._closing and not (self._conversation and self._conversation.owes):
             idle = self._desk.clock.seconds() - self._heard_at > DRAIN_SECONDS
             self._close(_SHUTDOWN if self._client else None, GOODBYE_SECONDS if idle else DRAIN_SECONDS)
+
+    def recheck(self) -> None:
+        """End with a reason, if the client may not be here any more; what is on its way to the disk goes on."""
+        client = self._client
+        if client is None or self._gone:
+            return
+        verdict = self._desk.identify(client.certificate)
+        if isinstance(verdict, Refusal):
+            self._desk.tell_cut(client.certificate, self.transport.address, verdict.detail)
+            self._close(refused(verdict))
+        elif verdict.client != client.client:
+            self._close(_RENAMED)
 
     def abort(self) -> None:
         """Close now, whatever is under way."""

@@ -11,7 +11,7 @@ from mailgate.doors.connections import Connections
 from mailgate.doors.lines.clients import ClientConnections
 from mailgate.doors.lines.room import Room
 from mailgate.doors.lines.spool import Spool
-from mailgate.doors.reception import Reception
+from mailgate.doors.reception import Reception, Trust
 from mailgate.doors.settings import LimitSettings, body_limit
 from mailgate.intake import Intake, Origin
 from mailgate.model.identity import ClientIdentity
@@ -45,18 +45,24 @@ class LineDesk(Reception):
         self,
         hostname: str,
         intake: Intake,
+        trust: Trust,
         limits: LimitSettings,
         new_spool: Callable[[], Spool],
         refusals: RefusalLog,
         clock: IReactorTime,
     ) -> None:
-        super().__init__(DOOR, intake, refusals.record, clock)
+        super().__init__(DOOR, intake, trust, refusals.record, clock)
         self.connections: Connections[LineConnection] = Connections(clock)
         self.clients: ClientConnections[LineConnection] = ClientConnections(limits.connections_per_client)
         self.room = Room()
         self._hostname = hostname
         self._limits = limits
         self._new_spool = new_spool
+
+    def hold_to(self, limits: LimitSettings) -> None:
+        """Hold to other limits from now on."""
+        self._limits = limits
+        self.clients.most = limits.connections_per_client
 
     def greet(self, identity: ClientIdentity) -> bytes:
         """Return the greeting of a client whose certificate was accepted."""

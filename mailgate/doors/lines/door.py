@@ -59,6 +59,12 @@ class LineDoor:
         self._desk.draining = True
         return self._desk.connections.drain(STOP_SECONDS)
 
+    def reload(self, limits: LimitSettings) -> None:
+        """Hold to other limits from now on, and judge every client that is connected anew."""
+        self._desk.hold_to(limits)
+        for connection in self._desk.connections.all:
+            connection.recheck()
+
 
 def make_line_door(
     hostname: str,
@@ -74,6 +80,6 @@ def make_line_door(
 
     `connections` may be other doors' too; `new_spool` makes what a message waits in while it comes.
     """
-    desk = LineDesk(hostname, intake, limits, new_spool, trust.refusals, clock)
+    desk = LineDesk(hostname, intake, trust, limits, new_spool, trust.refusals, clock)
     factory = MutualTLSFactory(trust, LineFactory(desk), door=DOOR, alpn=[ALPN], limits=connections, clock=clock)
     return LineDoor(factory, desk)

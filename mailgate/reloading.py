@@ -1,0 +1,112 @@
+"""Another generation of settings and certificates without a restart: all of it, or nothing."""
+
+import signal
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+
+from mailgate.doors.settings import LimitSettings
+from mailgate.intake import Intake, Limits
+from mailgate.model.journal import Journal
+from mailgate.policy.clients import ClientDirectory
+from mailgate.settings import Settings, SettingsError, load_settings
+from mailgate.trust.connections import ConnectionLimits
+from mailgate.trust.server import ServerTrust
+from mailgate.trust.settings import TrustError
+from mailgate.watching import FileWatch
+
+NEED_RESTART = ("hostname", "https", "lines", "queue", "delivery")
+"""What stays as it was at the start; `delivery` has the upstreams too."""
+
+
+class Door(Protocol):
+    """What a reload tells of."""
+
+    def reload(self, limits: LimitSettings) -> None:
+        """Hold to other limits from now on, and judge every client that is connected anew."""
+
+
+class Reloader:
+    """
+    Reads the settings and all that they name again, on SIGHUP and soon after one of the files has changed.
+
+    ``[tls]``, ``[clients]`` and ``[limits]`` are taken together; anything that is wrong with one of them leaves
+    all as it was, and the journal says what. Connections go on, but for those whose client may not be here any
+    more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        trust: ServerTrust,
+        intake: Intake,
+        connections: ConnectionLimits,
+        doors: Sequence[Door],
+        journal: Journal,
+        clock: IReactorTime,
+    ) -> None:
+        self._settings = settings
+        self._trust = trust
+        self._intake = intake
+        self._connections = connections
+        self._doors = doors
+        self._journal = journal
+        self._files = FileWatch(self.reload, clock)
+        self._files.watch(settings.files)
+
+    def start(self) -> None:
+        """Begin to look for changed files, and for what expires."""
+        self._files.start()
+        self._trust.expiry.start()
+
+    def stop(self) -> Deferred[None]:
+        """Look no more."""
+        self._files.stop()
+        return succeed(None)
+
+    def reload(self) -> None:
+        """Take what the files say now, or tell the journal why not."""
+        self._files.reading()
+        try:
+            settings = load_settings(self._settings.path)
+            generation = self._trust.prepare(settings.tls)
+        except (SettingsError, TrustError) as error:
+            self._journal.record("reload.failed", reason=str(error))
+            return
+        self._trust.use(generation)
+        limits = settings.limits
+        self._intake.directory = ClientDirectory(settings.clients)
+        self._intake.limits = Limits(limits.max_message, self._intake.limits.give_up_after)
+        self._connections.total = limits.connections
+        self._connections.per_address = limits.connections_per_address
+        self._files.watch(settings.files)
+        restart = [name for name in NEED_RESTART if getattr(settings, name) != getattr(self._settings, name)]
+        self._journal.record("reload.done", needs_restart=restart or None)
+        for door in self._doors:
+            door.reload(limits)
+
+
+class Hangup:
+    """Calls `heard` for each SIGHUP."""
+
+    def __init__(self, heard: Callable[[], object], reactor: IReactorFromThreads) -> None:
+        self._heard = heard
+        self._reactor = reactor
+        self._before: object = None
+
+    def start(self) -> None:
+        """Listen to the signal from now on."""
+        self._before = signal.signal(signal.SIGHUP, self._handle)
+
+    def stop(self) -> Deferred[None]:
+        """Leave the signal to whoever had it before."""
+        signal.signal(signal.SIGHUP, self._before)  # type: ignore[arg-type]
+        return succeed(None)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        # A handler runs between any two instructions; the reactor calls when nothing else is under way.
+        self._reactor.callFromThread(self._heard)

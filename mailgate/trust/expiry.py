@@ -1,0 +1,110 @@
+"""Certificates and CRLs that are about to expire, told in time and not too often."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from mailgate.model.identity import ClientIdentity
+from mailgate.model.journal import Journal
+from mailgate.trust.generation import Generation
+
+NOTICE_DAYS = (30, 7, 1, 0)
+"""A certificate is told of when so many days are left, and once it has expired."""
+
+LIST_NOTICE_DAYS = (7, 6, 5, 4, 3, 2, 1, 0)
+"""The same for a CRL, but not before it has lived for two thirds of its time: some are made anew every day."""
+
+CHECK_SECONDS = 3600.0
+
+_DAY = timedelta(days=1)
+_MOST_TOLD = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """Something that ends: what it is, whose, and when."""
+
+    what: str
+    subject: str
+    serial: str | None
+    ends: datetime
+    notices: tuple[int, ...] = NOTICE_DAYS
+    client: str | None = None
+
+
+class ExpiryWatch:
+    """Tells the journal what ends soon: the gateway's certificate, CAs, CRLs, and clients' as they are seen."""
+
+    def __init__(self, journal: Journal, clock: IReactorTime) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._generation: Generation | None = None
+        self._told: dict[tuple[str, str, datetime], int] = {}
+        self._checking = LoopingCall(self._check)
+        self._checking.clock = clock
+
+    def use(self, generation: Generation) -> None:
+        """Look at another generation, now and from time to time."""
+        self._generation = generation
+        if self._checking.running:
+            self._check()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._checking.start(CHECK_SECONDS)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._checking.running:
+            self._checking.stop()
+
+    def saw(self, identity: ClientIdentity) -> None:
+        """Note the certificate that a client has just proved."""
+        peer = identity.certificate
+        self._tell(
+            _Ending("client certificate", peer.subject, peer.serial, peer.not_after, client=identity.client)
+        )
+
+    def _check(self) -> None:
+        assert self._generation is not None
+        for ending in _endings(self._generation):
+            self._tell(ending)
+
+    def _tell(self, ending: _Ending) -> None:
+        left = ending.ends - datetime.fromtimestamp(self._clock.seconds(), UTC)
+        notice = min((days for days in ending.notices if left <= days * _DAY), default=None)
+        key = ending.what, ending.serial or ending.subject, ending.ends
+        if notice is None or self._told.get(key) == notice:
+            return
+        self._told[key] = notice
+        if len(self._told) > _MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        self._journal.record(
+            "trust.expired" if left <= timedelta(0) else "trust.expiring",
+            what=ending.what,
+            client=ending.client,
+            subject=ending.subject,
+            serial=ending.serial,
+            ends=ending.ends.isoformat(),
+            days=max(0, left // _DAY),
+        )
+
+
+def _endings(generation: Generation) -> Iterator[_Ending]:
+    yield _of("server certificate", generation.certificate)
+    authorities = generation.authorities
+    for authority in authorities.certificates:
+        yield _of("client CA", authority)
+    for found in (authorities.lists or {}).values():
+        notice = (found.next_update - found.this_update) / 3
+        notices = tuple(days for days in LIST_NOTICE_DAYS if days * _DAY <= notice)
+        yield _Ending("CRL", found.subject, None, found.next_update, notices)
+
+
+def _of(what: str, certificate: x509.Certificate) -> _Ending:
+    subject = certificate.subject.rfc4514_string()
+    return _Ending(what, subject, f"{certificate.serial_number:x}", certificate.not_valid_after_utc)

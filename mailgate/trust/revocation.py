@@ -1,0 +1,153 @@
+"""Certificate revocation lists (RFC 5280 section 5): read, checked, and then a set of serial numbers."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from mailgate.trust.certificate import UNREADABLE, key_identifier
+from mailgate.trust.settings import TrustError
+
+_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+_DER_SEQUENCE = b"\x30"
+_WEAK_DIGESTS = frozenset({"md5", "sha1"})
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """
+    What the CRL of one CA says.
+
+    Attributes:
+        subject: the CA's name in the form of RFC 4514.
+        this_update, next_update: when it was issued, and when the next one is due at the latest.
+        serials: the serial numbers that are revoked, in lower-case hex.
+
+    """
+
+    subject: str
+    this_update: datetime
+    next_update: datetime
+    serials: frozenset[str]
+
+    def expired(self, now: datetime) -> bool:
+        """Tell whether the next list is overdue."""
+        return now >= self.next_update
+
+
+def read_revocation_lists(
+    path: Path, octets: bytes, authorities: Sequence[x509.Certificate], now: datetime
+) -> Mapping[str, RevocationList]:
+    """
+    Return the lists in a file, the newest of each CA, by the key identifiers of their CAs.
+
+    Each must be signed by one of the CAs; and every CA that is still valid must have one, lest everyone it
+    vouches for is refused. Raises TrustError, one sentence.
+    """
+    lists: dict[str, RevocationList] = {}
+    for crl in _parse(path, octets):
+        _check_digest(path, crl)
+        authority = _authority(path, crl, authorities)
+        _check(path, crl, authority, now)
+        found = _read(path, crl)
+        key = key_identifier(authority)
+        if key not in lists or lists[key].this_update < found.this_update:
+            lists[key] = found
+    for authority in authorities:
+        if authority.not_valid_after_utc > now and key_identifier(authority) not in lists:
+            raise TrustError(f"the CRL file {path} has no CRL of {_name(authority)}, a CA of the client CA file")
+    return lists
+
+
+def check_not_older(path: Path, new: Mapping[str, RevocationList], old: Mapping[str, RevocationList]) -> None:
+    """Raise TrustError where a list is older than the one it would replace."""
+    for key, replaced in old.items():
+        if key in new and new[key].this_update < replaced.this_update:
+            raise TrustError(
+                f"the CRL file {path} has a CRL of {replaced.subject} that is older than the one in use: it was "
+                f"issued on {new[key].this_update:%Y-%m-%d %H:%M} UTC"
+            )
+
+
+def _parse(path: Path, octets: bytes) -> Iterator[x509.CertificateRevocationList]:
+    blocks = _BLOCK.findall(octets)
+    try:
+        if blocks:
+            yield from (x509.load_pem_x509_crl(block) for block in blocks)
+        elif octets.startswith(_DER_SEQUENCE):
+            yield x509.load_der_x509_crl(octets)
+        else:
+            raise TrustError(f"the CRL file {path} holds no CRL in PEM or DER form")
+    except UNREADABLE as error:
+        raise TrustError(f"the CRL file {path} holds a CRL that can't be read") from error
+
+
+def _authority(
+    path: Path, crl: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate]
+) -> x509.Certificate:
+    """Return the CA that signed a list."""
+    named = [authority for authority in authorities if authority.subject == crl.issuer]
+    issuer = crl.issuer.rfc4514_string()
+    if not named:
+        raise TrustError(f"the CRL file {path} has a CRL of {issuer}, which is no CA of the client CA file")
+    for authority in named:
+        try:
+            # A key that can't sign anything is a TypeError.
+            if crl.is_signature_valid(authority.public_key()):  # type: ignore[arg-type]
+                return authority
+        except (UnsupportedAlgorithm, TypeError, ValueError):
+            continue
+    raise TrustError(f"the CRL file {path} has a CRL of {issuer} whose signature is not by that CA")
+
+
+def _check_digest(path: Path, crl: x509.CertificateRevocationList) -> None:
+    digest = crl.signature_hash_algorithm
+    if digest is not None and digest.name in _WEAK_DIGESTS:
+        issuer = crl.issuer.rfc4514_string()
+        raise TrustError(f"the CRL of {issuer} in {path} is signed with {digest.name}, which is too weak")
+
+
+def _check(path: Path, crl: x509.CertificateRevocationList, authority: x509.Certificate, now: datetime) -> None:
+    subject = _name(authority)
+    if not _may_sign_lists(authority):
+        raise TrustError(f"the CRL of {subject} in {path}: the keyUsage of that CA lacks cRLSign")
+    if crl.last_update_utc > now:
+        raise TrustError(
+            f"the CRL of {subject} in {path} is from the future: it was issued on "
+            f"{crl.last_update_utc:%Y-%m-%d %H:%M} UTC"
+        )
+    if crl.next_update_utc is None:
+        raise TrustError(f"the CRL of {subject} in {path} doesn't say when the next one is due")
+    try:
+        critical = [extension.oid.dotted_string for extension in crl.extensions if extension.critical]
+    except UNREADABLE as error:
+        raise TrustError(f"the extensions of the CRL of {subject} in {path} can't be read") from error
+    if critical:
+        # Such as RFC 5280 sections 5.2.4 and 5.2.5: a list of changes only, or of a part of the certificates.
+        raise TrustError(
+            f"the CRL of {subject} in {path} is not a complete one: it has the critical extension {critical[0]}"
+        )
+
+
+def _read(path: Path, crl: x509.CertificateRevocationList) -> RevocationList:
+    assert crl.next_update_utc is not None
+    try:
+        serials = frozenset(f"{revoked.serial_number:x}" for revoked in crl)
+    except UNREADABLE as error:
+        raise TrustError(f"the CRL file {path} holds a CRL that can't be read") from error
+    return RevocationList(crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, serials)
+
+
+def _may_sign_lists(authority: x509.Certificate) -> bool:
+    try:
+        return authority.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return True
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string()
