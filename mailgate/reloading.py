@@ -1,7 +1,7 @@
 """Another generation of settings and certificates without a restart: all of it, or nothing."""
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Protocol
 
@@ -17,9 +17,6 @@ from mailgate.trust.connections import ConnectionLimits
 from mailgate.trust.server import ServerTrust
 from mailgate.trust.settings import TrustError
 from mailgate.watching import FileWatch
-
-NEED_RESTART = ("hostname", "https", "lines", "queue", "delivery")
-"""What stays as it was at the start; `delivery` has the upstreams too."""
 
 
 class Door(Protocol):
@@ -83,10 +80,23 @@ class Reloader:
         self._connections.total = limits.connections
         self._connections.per_address = limits.connections_per_address
         self._files.watch(settings.files)
-        restart = [name for name in NEED_RESTART if getattr(settings, name) != getattr(self._settings, name)]
+        before, after = _fixed(self._settings), _fixed(settings)
+        restart = [name for name in before if before[name] != after[name]]
         self._journal.record("reload.done", needs_restart=restart or None)
         for door in self._doors:
             door.reload(limits)
+
+
+def _fixed(settings: Settings) -> Mapping[str, object]:
+    """Return what stays as it was at the start, by the names that the settings file has for it."""
+    return {
+        "hostname": settings.hostname,
+        "https": settings.https,
+        "lines": settings.lines,
+        "queue": settings.queue,
+        "upstream": settings.delivery.upstreams,
+        "delivery": settings.delivery.schedule,
+    }
 
 
 class Hangup:
