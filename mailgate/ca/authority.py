@@ -1,8 +1,8 @@
 """The authority in a directory: ``ca.crt`` and ``ca.key``, and next to them what it issued."""
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,10 @@ class CertificateAuthority:
     def __init__(self, directory: Path, clock: Callable[[], datetime.datetime] = utc_now) -> None:
         self._directory = directory
         self._clock = clock
+
+    def now(self) -> datetime.datetime:
+        """Return the authority's time."""
+        return self._clock()
 
     @property
     def certificate_file(self) -> Path:
@@ -119,8 +123,7 @@ class CertificateAuthority:
             raise CertificateAuthorityError("A server certificate needs a host name or an IP address.")
         first = str(alternatives[0].value)
         subject = first if len(first) <= names.MAX_COMMON_NAME else None
-        with self._opened():
-            issuer = self._issuer(renewing=False)
+        with self.issuing() as issuer:
             self._refuse_to_replace(self._leaf_files(stem), force=force, how="--force replaces it")
             key = issue.new_key(key_type)
             certificate = issue.new_leaf(issuer, key, subject, alternatives, Purpose.SERVER, self._clock(), days)
@@ -134,8 +137,7 @@ class CertificateAuthority:
         wanted = [(names.client_name(request.name), _client_alternatives(request)) for request in requests]
         if len({stem.casefold() for stem, _ in wanted}) < len(wanted):
             raise CertificateAuthorityError("A client is named twice, or two names differ in case only.")
-        with self._opened():
-            issuer = self._issuer(renewing=False)
+        with self.issuing() as issuer:
             for stem, _ in wanted:
                 self._refuse_to_replace(self._leaf_files(stem), force=force, how="--force replaces it")
             leaves = []
@@ -145,6 +147,21 @@ class CertificateAuthority:
                 leaves.append((stem, key, certificate))
             self._write_leaves(leaves)
         return [self._issued(stem, issuer, certificate, days) for stem, _, certificate in leaves]
+
+    @contextmanager
+    def issuing(self) -> Iterator[Issuer]:
+        """Hold the directory alone, with the CA's certificate and key. Raises CertificateAuthorityError."""
+        with self._opened():
+            yield self._issuer(renewing=False)
+
+    def issued(self) -> list[x509.Certificate]:
+        """Return each certificate of this CA that lies in the directory, or of which a copy is kept."""
+        [authority] = _certificates_in(self.certificate_file)[:1]
+        paths = sorted(self._directory.glob("*.crt")) + sorted((self._directory / ISSUED).glob("*.crt"))
+        every = (certificate for path in paths for certificate in _certificates_in(path))
+        found = {each.serial_number: each for each in every if each.issuer == authority.subject}
+        found.pop(authority.serial_number, None)
+        return list(found.values())
 
     def _opened(self) -> AbstractContextManager[None]:
         if not self.certificate_file.exists():

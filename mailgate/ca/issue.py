@@ -110,14 +110,14 @@ def reissued_ca(issuer: Issuer, now: datetime.datetime, days: int, *, shorten: b
     )
     for extension in _reissued_extensions(old, key):
         builder = builder.add_extension(extension.value, extension.critical)
-    return builder.sign(key, _digest(key))
+    return builder.sign(key, digest_of(key))
 
 
 def _reissued_extensions(old: x509.Certificate, key: IssuerKey) -> list[x509.Extension[x509.ExtensionType]]:
     kept = {extension.oid: extension for extension in old.extensions}
     constraints = _constraints(old)
     length = constraints.path_length if constraints is not None else None
-    usage = _usage(old)
+    usage = key_usage_of(old)
     required = [
         (True, x509.BasicConstraints(ca=True, path_length=length)),
         (True, _key_usage(certificate_sign=True, digital_signature=usage is not None and usage.digital_signature)),
@@ -158,7 +158,7 @@ def new_leaf(
         .add_extension(x509.SubjectAlternativeName(names), critical=common_name is None)
         .add_extension(_authority_key_identifier(ca), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(issuer.key, _digest(issuer.key))
+        .sign(issuer.key, digest_of(issuer.key))
     )
 
 
@@ -176,7 +176,7 @@ def judged_issuer(
     constraints = _constraints(certificate)
     if constraints is not None and not constraints.ca:
         raise ValueError("the certificate is not a CA's (basicConstraints says CA:FALSE)")
-    usage = _usage(certificate)
+    usage = key_usage_of(certificate)
     if not renewing:
         if usage is not None and not usage.key_cert_sign:
             raise ValueError("the certificate may not sign others (keyUsage has no keyCertSign)")
@@ -191,7 +191,7 @@ def judged_issuer(
 
 def lacks_key_usage(certificate: x509.Certificate) -> bool:
     """Return whether clients that hold a CA to RFC 5280, as Python 3.13 does, refuse it for want of keyUsage."""
-    return _usage(certificate) is None
+    return key_usage_of(certificate) is None
 
 
 def _subject(common_name: str) -> x509.Name:
@@ -236,8 +236,8 @@ def _key_usage(*, digital_signature: bool = False, certificate_sign: bool = Fals
     )
 
 
-def _digest(key: IssuerKey) -> hashes.SHA256 | None:
-    """Ed25519 and Ed448 bring their own digest (RFC 8410)."""
+def digest_of(key: IssuerKey) -> hashes.SHA256 | None:
+    """Return what a key signs with; Ed25519 and Ed448 bring their own digest (RFC 8410)."""
     return None if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
 
 
@@ -256,7 +256,8 @@ def _constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
         return None
 
 
-def _usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+def key_usage_of(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    """Return what a certificate's key may be used for, or None where it doesn't say."""
     try:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:

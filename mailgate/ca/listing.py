@@ -39,7 +39,7 @@ class ListedCertificate:
         fingerprint: SHA-256 of the DER in lower-case hex.
         not_before, not_after: the validity in UTC.
         days_left: whole days until not_after; negative once it has passed.
-        state: ``valid``, ``expired`` or ``not yet``.
+        state: ``valid``, ``expired``, ``not yet`` or ``revoked``.
 
     """
 
@@ -71,10 +71,11 @@ def listed(directory: Path, now: datetime.datetime) -> list[ListedCertificate | 
     """
     entries: list[ListedCertificate | UnreadableFile] = []
     seen: set[str] = set()
+    revoked = _revoked(directory / "ca.crl")
     for path in _candidates(directory):
         name = str(path.relative_to(directory))
         try:
-            described = [_described(name, certificate, now) for certificate in _certificates(path)]
+            described = [_described(name, certificate, now, revoked) for certificate in _certificates(path)]
         except OSError as error:
             entries.append(UnreadableFile(name, error.strerror or str(error)))
         except CertificateAuthorityError as error:
@@ -108,7 +109,34 @@ def _certificates(path: Path) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(content)
 
 
-def _described(file: str, certificate: x509.Certificate, now: datetime.datetime) -> ListedCertificate:
+def _revoked(path: Path) -> x509.CertificateRevocationList | None:
+    try:
+        return x509.load_pem_x509_crl(files.read(path))
+    except (OSError, ValueError, CertificateAuthorityError):
+        # Without a list nothing is revoked; what is wrong with it is told to whoever writes the next one.
+        return None
+
+
+def _state(
+    certificate: x509.Certificate, now: datetime.datetime, revoked: x509.CertificateRevocationList | None
+) -> str:
+    if (
+        revoked is not None
+        and revoked.issuer == certificate.issuer
+        and revoked.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+    ):
+        return "revoked"
+    if now < certificate.not_valid_before_utc:
+        return "not yet"
+    return "expired" if now > certificate.not_valid_after_utc else "valid"
+
+
+def _described(
+    file: str,
+    certificate: x509.Certificate,
+    now: datetime.datetime,
+    revoked: x509.CertificateRevocationList | None,
+) -> ListedCertificate:
     common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return ListedCertificate(
@@ -121,7 +149,7 @@ def _described(file: str, certificate: x509.Certificate, now: datetime.datetime)
         not_before=not_before,
         not_after=not_after,
         days_left=(not_after - now).days,
-        state="not yet" if now < not_before else "expired" if now > not_after else "valid",
+        state=_state(certificate, now, revoked),
     )
 
 

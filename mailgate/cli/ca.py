@@ -17,9 +17,11 @@ from mailgate.ca.authority import (
     Issued,
     utc_now,
 )
+from mailgate.ca.crl import REASONS
 from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.ca.issue import KeyType
 from mailgate.ca.listing import ListedCertificate, UnreadableFile, alternative_names, listed
+from mailgate.ca.revoking import DEFAULT_CRL_DAYS, ListWritten, Revoking
 
 DEFAULT_CA_NAME = "mailgate CA"
 _MAX_DAYS = 36525
@@ -39,6 +41,13 @@ _leaf_days = click.option(
     show_default=True,
     help="Lifetime from now.",
 )
+_crl_days = click.option(
+    "--days",
+    type=click.IntRange(1, _MAX_DAYS),
+    default=DEFAULT_CRL_DAYS,
+    show_default=True,
+    help="When the next list is due at the latest, from now.",
+)
 _key_type = click.option(
     "--key-type",
     type=click.Choice([kind.value for kind in KeyType]),
@@ -51,7 +60,7 @@ _force = click.option("--force", is_flag=True, help="Replace files that are ther
 
 @click.group("ca")
 def group() -> None:
-    """Issue and list the certificates of servers and clients."""
+    """Issue, revoke and list the certificates of servers and clients."""
 
 
 @group.command("init")
@@ -149,6 +158,47 @@ def client(
         _report(authority.issue_clients(requests, KeyType(key_type), days, force=force))
 
 
+@group.command("revoke")
+@click.argument("whom", metavar="NAME|SERIAL")
+@click.option(
+    "--reason",
+    type=click.Choice(list(REASONS)),
+    default="unspecified",
+    show_default=True,
+    help="Why it is revoked.",
+)
+@_directory
+@_crl_days
+def revoke(whom: str, reason: str, directory: Path, days: int) -> None:
+    """
+    Revoke each valid certificate of NAME, or the one of a SERIAL number: ca.crl.
+
+    A gateway whose settings have it as client_crl takes it within ten seconds, and ends their live connections.
+    """
+    with _plain_errors():
+        written = Revoking(CertificateAuthority(directory)).revoke(whom, reason, days)
+    for certificate in written.added:
+        click.echo(f"revoked {certificate.subject.rfc4514_string()}, serial {certificate.serial_number:x}")
+    _report_list(written)
+
+
+@group.command("crl")
+@click.option(
+    "--renew", is_flag=True, help="Only if less than half of its time is left, for a timer that runs every day."
+)
+@_directory
+@_crl_days
+def revocation_list(directory: Path, days: int, *, renew: bool) -> None:
+    """Write the list of what was revoked anew: ca.crl."""
+    revoking = Revoking(CertificateAuthority(directory))
+    with _plain_errors():
+        written = revoking.renew(days, only_if_due=renew)
+    if written is None:
+        click.echo(f"{revoking.list_file} is not due yet.")
+    else:
+        _report_list(written)
+
+
 @group.command("list")
 @_directory
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
@@ -186,6 +236,13 @@ def _report(issued: Iterable[Issued]) -> None:
         notes |= dict.fromkeys(each.notes)
     for note in notes:
         click.echo(note, err=True)
+
+
+def _report_list(written: ListWritten) -> None:
+    due = written.list.next_update_utc
+    assert due is not None
+    count = len(written.list)
+    click.echo(f"{written.file}: {count} revoked; the next one is due by {due:%Y-%m-%d}")
 
 
 def _as_json(entry: ListedCertificate | UnreadableFile) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -11,6 +11,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from mailgate.trust.certificate import UNREADABLE, key_identifier
 from mailgate.trust.settings import TrustError
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far the CA's clock may be ahead of ours."""
 
 _BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _DER_SEQUENCE = b"\x30"
@@ -115,7 +118,7 @@ def _check(path: Path, crl: x509.CertificateRevocationList, authority: x509.Cert
     subject = _name(authority)
     if not _may_sign_lists(authority):
         raise TrustError(f"the CRL of {subject} in {path}: the keyUsage of that CA lacks cRLSign")
-    if crl.last_update_utc > now:
+    if crl.last_update_utc > now + CLOCK_SKEW:
         raise TrustError(
             f"the CRL of {subject} in {path} is from the future: it was issued on "
             f"{crl.last_update_utc:%Y-%m-%d %H:%M} UTC"

@@ -172,3 +172,16 @@ def test_a_folder_that_cant_be_made_gets_a_sentence(mailgate, tmp_path):
 
     assert said.startswith("Error: file")
     assert said.count("\n") == 1
+
+
+def test_the_way_from_a_client_to_its_revocation(mailgate, tmp_path):
+    mailgate("ca", "init")
+    mailgate("ca", "client", "cam")
+    assert "certs/ca.crl: 0 revoked; the next one is due by " in mailgate("ca", "crl").stdout
+    assert mailgate("ca", "crl", "--renew").stdout == "certs/ca.crl is not due yet.\n"
+    printed = mailgate("ca", "revoke", "cam", "--reason", "key-compromise").stdout
+    assert "revoked CN=cam, serial " in printed
+    assert "certs/ca.crl: 1 revoked" in printed
+    assert "revoked" in mailgate("ca", "list").stdout
+    assert "revoked already" in mailgate("ca", "revoke", "cam", status=1).stderr
+    assert stat.S_IMODE((tmp_path / "certs/ca.crl").stat().st_mode) == 0o644

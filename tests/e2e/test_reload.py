@@ -12,6 +12,7 @@ from harness.waiting import until
 
 from mailgate.ca.authority import CertificateAuthority, ClientRequest
 from mailgate.ca.issue import KeyType
+from mailgate.ca.revoking import Revoking
 from mailgate.demo.stage import CLIENT
 
 
@@ -102,3 +103,30 @@ def test_another_ca_takes_over_without_a_gap(gateway, internal, tmp_path):
         assert reload(gateway)["event"] == "reload.done"
         assert old.line() == "535 5.7.8 - unknown client"
         assert fresh.say("PING\n").startswith("250 ")
+
+
+def test_a_revoked_device_is_cut_on_both_doors_and_what_it_sent_is_delivered(gateway, internal):
+    certificates = gateway.stage.certificates
+    authority = CertificateAuthority(certificates)
+    authority.issue_clients([ClientRequest("other")], KeyType.EC, 30, force=False)
+    revoking = Revoking(authority)
+    revoking.renew(30, only_if_due=False)
+    gateway.tables["clients.other"] = {"senders": ["*@example.com"]}
+    gateway.tables["tls"]["client_crl"] = "certs/ca.crl"
+    assert reload(gateway)["event"] == "reload.done"
+    with gateway.device() as device, gateway.client() as client, gateway.device("other") as other:
+        assert client.submit(message("하나")).status == 202
+        assert device.say("MAIL k\nFROM sensor-7@example.com\nTO kim@example.com\nSEND\n").startswith("250 ")
+        revoking.revoke(CLIENT, "key-compromise", 30)
+        # Nobody tells the gateway: it looks at the file itself.
+        assert device.line() == "535 5.7.8 - certificate revoked"
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            client.request("GET", "/v1/whoami")
+        assert other.say("PING\n").startswith("250 ")
+    assert {event["door"] for event in gateway.events("connection.cut")} == {"https", "lines"}
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        gateway.device()
+    until(lambda: gateway.events("handshake.refused"), "the journal")
+    [refused] = gateway.events("handshake.refused")
+    assert refused["reason"] == "its certificate was not accepted: it is revoked"
+    until(lambda: len(internal.files()) == 2, "the deliveries")

@@ -15,7 +15,11 @@ class Device:
         plain = socket.create_connection(("localhost", port), timeout)
         self.tls = context.wrap_socket(plain, server_hostname="localhost")
         self._received = b""
-        self.greeting = self.line()
+        try:
+            self.greeting = self.line()
+        except OSError:
+            self.tls.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,100 @@
+"""Revoking what an authority has issued: the list is a file beside its certificate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from mailgate.ca import crl, files
+from mailgate.ca.authority import CertificateAuthority
+from mailgate.ca.crl import Revocation
+from mailgate.ca.errors import CertificateAuthorityError
+
+DEFAULT_CRL_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ListWritten:
+    """The list that was written: how many certificates it has, and those that were not in the one before."""
+
+    file: Path
+    list: x509.CertificateRevocationList
+    added: tuple[x509.Certificate, ...] = ()
+
+
+class Revoking:
+    """
+    The revocation list of the authority in a directory, ``ca.crl``.
+
+    Methods that write do so wholly or not at all, and raise CertificateAuthorityError or OSError. Lifetimes are in
+    days from now.
+    """
+
+    def __init__(self, authority: CertificateAuthority) -> None:
+        self._authority = authority
+
+    @property
+    def list_file(self) -> Path:
+        """Where the list is."""
+        return self._authority.certificate_file.with_suffix(".crl")
+
+    def revoke(self, whom: str, reason: str, days: int) -> ListWritten:
+        """
+        Revoke every certificate of that name that has not expired, or the one of that serial number (in hex).
+
+        Raises CertificateAuthorityError where there is none, or all of them are revoked already.
+        """
+        with self._authority.issuing() as issuer:
+            found = self._issued(whom)
+            before = self._read()
+            known = {entry.serial_number for entry in before or ()}
+            added = [certificate for certificate in found if certificate.serial_number not in known]
+            if not added:
+                raise CertificateAuthorityError(f"{whom} is revoked already.")
+            revoked = [Revocation(certificate.serial_number, reason) for certificate in added]
+            new = crl.new_list(issuer, before, revoked, self._authority.now(), days)
+            self._write(new)
+        return ListWritten(self.list_file, new, tuple(added))
+
+    def renew(self, days: int, *, only_if_due: bool) -> ListWritten | None:
+        """Write the list anew, or the first one; return None where that `only_if_due` is not."""
+        with self._authority.issuing() as issuer:
+            before = self._read()
+            now = self._authority.now()
+            if only_if_due and before is not None and not crl.is_due(before, now):
+                return None
+            new = crl.new_list(issuer, before, (), now, days)
+            self._write(new)
+        return ListWritten(self.list_file, new)
+
+    def _issued(self, whom: str) -> Sequence[x509.Certificate]:
+        now = self._authority.now()
+        every = self._authority.issued()
+        alive = [each for each in every if each.not_valid_after_utc > now]
+        named = [each for each in alive if whom in _common_names(each)]
+        by_serial = [each for each in every if f"{each.serial_number:x}" == whom.lower().lstrip("0")]
+        if not (named or by_serial):
+            raise CertificateAuthorityError(
+                f"This CA has issued no certificate that is still valid to {whom!r}, nor one of that serial "
+                "number, that is known here: `mailgate ca list` shows those that are."
+            )
+        return named or by_serial
+
+    def _read(self) -> x509.CertificateRevocationList | None:
+        if not self.list_file.exists():
+            return None
+        try:
+            return x509.load_pem_x509_crl(files.read(self.list_file))
+        except ValueError as error:
+            raise CertificateAuthorityError(f"{self.list_file} holds no readable CRL in PEM form.") from error
+
+    def _write(self, new: x509.CertificateRevocationList) -> None:
+        octets = new.public_bytes(Encoding.PEM)
+        files.write_all([files.NewFile(self.list_file, octets, files.CERTIFICATE_MODE)])
+
+
+def _common_names(certificate: x509.Certificate) -> Sequence[str]:
+    return [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
