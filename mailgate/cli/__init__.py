@@ -3,7 +3,7 @@
 import click
 
 import mailgate
-from mailgate.cli import ca, check, demo, send
+from mailgate.cli import ca, check, demo, explain, send
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,4 +15,5 @@ def main() -> None:
 main.add_command(ca.group)
 main.add_command(check.command)
 main.add_command(demo.command)
+main.add_command(explain.command)
 main.add_command(send.command)

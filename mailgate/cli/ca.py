@@ -1,8 +1,7 @@
 """``mailgate ca``: the company's own certificate authority on the command line."""
 
 import json
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.ca.issue import KeyType
 from mailgate.ca.listing import ListedCertificate, UnreadableFile, alternative_names, listed
 from mailgate.ca.revoking import DEFAULT_CRL_DAYS, ListWritten, Revoking
+from mailgate.cli.tables import table
 
 DEFAULT_CA_NAME = "mailgate CA"
 _MAX_DAYS = 36525
@@ -210,7 +210,7 @@ def list_certificates(directory: Path, *, as_json: bool) -> None:
         click.echo(json.dumps([_as_json(entry) for entry in entries], ensure_ascii=False, indent=2))
         return
     header = ("FILE", "KIND", "CN", "NAMES", "SERIAL", "NOT AFTER", "DAYS LEFT", "STATE")
-    for line in _table([header, *map(_row, entries)]):
+    for line in table([header, *map(_row, entries)]):
         click.echo(line)
 
 
@@ -268,21 +268,3 @@ def _row(entry: ListedCertificate | UnreadableFile) -> tuple[str, ...]:
         str(entry.days_left),
         entry.state,
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    shown = [[_shown(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(padded).rstrip()
-
-
-def _shown(text: str) -> str:
-    """Return the text without what could command the terminal: a certificate's text is its maker's."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal: Hangul and Han take two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

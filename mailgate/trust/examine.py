@@ -1,0 +1,118 @@
+"""What the doors would make of a certificate, found out without a handshake."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from OpenSSL.crypto import X509, X509StoreContext, X509StoreContextError
+
+from mailgate.model.identity import PeerCertificate
+from mailgate.trust.certificate import UNREADABLE, UnusableCertificateError, key_identifier, peer_certificate
+from mailgate.trust.generation import Generation
+from mailgate.trust.reasons import of_verification
+
+_WEAK_DIGESTS = frozenset({"md5", "sha1"})
+_SHORTEST_RSA, _SHORTEST_EC = 2048, 224
+"""In bits; OpenSSL's security level 2 (112 bits of security), which the doors hold every chain to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: whether it is as it should be, and in words what it is."""
+
+    about: str
+    good: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All that was found, and who the peer would be; None where the handshake would be refused."""
+
+    findings: tuple[Finding, ...]
+    peer: PeerCertificate | None
+
+
+def examine(
+    leaf: x509.Certificate, sent: Sequence[x509.Certificate], generation: Generation, now: datetime
+) -> Examination:
+    """Examine a client's certificate, and those it would send with it, as of `now`."""
+    findings = [_dates(leaf, now)]
+    chain = _verified(leaf, sent, generation)
+    if isinstance(chain, Finding):
+        return Examination((*findings, chain), None)
+    findings.append(Finding("chain", True, " ← ".join(_name(each) for each in chain)))
+    findings += _weaknesses(chain)
+    try:
+        peer = peer_certificate(leaf, chain[1:])
+    except UnusableCertificateError as error:
+        return Examination((*findings, Finding("purpose", False, str(error))), None)
+    findings.append(Finding("purpose", True, "its extendedKeyUsage has clientAuth"))
+    objection = generation.authorities.object_to(peer, now)
+    if objection is not None:
+        findings.append(Finding("revocation", False, str(objection)))
+    else:
+        findings.append(Finding("revocation", True, _lists(chain, generation)))
+    return Examination(tuple(findings), peer if all(each.good for each in findings) else None)
+
+
+def _dates(leaf: x509.Certificate, now: datetime) -> Finding:
+    begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    span = f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    if now < begin:
+        return Finding("dates", False, f"{span}: it is not yet valid")
+    if now >= end:
+        return Finding("dates", False, f"{span}: it has expired")
+    return Finding("dates", True, f"{span}: {(end - now).days} days left")
+
+
+def _verified(
+    leaf: x509.Certificate, sent: Sequence[x509.Certificate], generation: Generation
+) -> list[x509.Certificate] | Finding:
+    """Return the chain as OpenSSL builds it, up to a CA's issuer that is trusted too, or why there is none."""
+    store = generation.context.get_cert_store()
+    assert store is not None
+    others = [X509.from_cryptography(each) for each in sent]
+    try:
+        verified = X509StoreContext(store, X509.from_cryptography(leaf), others).get_verified_chain()
+        chain = [each.to_cryptography() for each in verified]
+    except X509StoreContextError as error:
+        code, depth = error.errors[:2]
+        return Finding("chain", False, f"{of_verification(code, depth)} (issuer: {leaf.issuer.rfc4514_string()})")
+    except UNREADABLE:
+        return Finding("chain", False, "a certificate of the chain can't be read")
+    above = generation.authorities.issuer_of(chain[-1])
+    return chain if above is None else [*chain, above]
+
+
+def _weaknesses(chain: Sequence[x509.Certificate]) -> Iterator[Finding]:
+    for depth, certificate in enumerate(chain):
+        key = certificate.public_key()
+        shortest = _SHORTEST_RSA if isinstance(key, RSAPublicKey) else _SHORTEST_EC
+        if isinstance(key, RSAPublicKey | EllipticCurvePublicKey) and key.key_size < shortest:
+            yield Finding(
+                "key", False, f"{_name(certificate)} has a key of {key.key_size} bits, which is too short"
+            )
+        digest = certificate.signature_hash_algorithm
+        # Nobody looks at the signature of what is trusted as it is.
+        if depth < len(chain) - 1 and digest is not None and digest.name in _WEAK_DIGESTS:
+            yield Finding("key", False, f"{_name(certificate)} is signed with {digest.name}, which is too weak")
+
+
+def _lists(chain: Sequence[x509.Certificate], generation: Generation) -> str:
+    lists = generation.authorities.lists
+    if lists is None:
+        return "there is no client_crl, so nothing is ever revoked"
+    found = [lists[key] for key in map(key_identifier, chain[1:]) if key in lists]
+    return "; ".join(
+        f"not in the CRL of {each.subject} of {each.this_update:%Y-%m-%d %H:%M}, the next due "
+        f"{each.next_update:%Y-%m-%d %H:%M} UTC"
+        for each in found
+    )
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or f"serial {certificate.serial_number:x}"
