@@ -13,7 +13,7 @@ from twisted.internet.interfaces import (
 )
 
 import mailgate
-from mailgate.delivery.make import DeliveryError, make_dispatcher
+from mailgate.delivery.make import DeliveryError, make_dispatcher, make_upstream_tls
 from mailgate.doors.https import HttpsDoor, make_https_door
 from mailgate.doors.lines import LineDoor, make_line_door
 from mailgate.doors.lines.spool import Spools
@@ -48,7 +48,8 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         trust = ServerTrust(settings.tls, journal, reactor)
         queue = make_queue(settings.queue, reactor, clock=reactor)
         queue.check()
-        dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal)
+        upstreams = make_upstream_tls(settings.delivery)
+        dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal, upstreams)
     except (TrustError, QueueError, DeliveryError) as error:
         raise StartError(str(error)) from error
     admission = DiskAdmission(queue.directory, settings.queue.minimum_free_disk, queue.spare)
@@ -72,7 +73,7 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         lines = make_line_door(settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor)
         doors.append(lines)
         ports.append(Ports(reactor, "lines", settings.lines.listen, lines.factory))
-    reloader = Reloader(settings, trust, intake, connections, doors, journal, reactor)
+    reloader = Reloader(settings, trust, intake, connections, upstreams, doors, journal, reactor)
     hangup = Hangup(reloader.reload, reactor)
     return Stages(
         [

@@ -8,6 +8,8 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
+from mailgate.delivery.make import DeliveryError, make_upstream_tls
+from mailgate.delivery.tls import UpstreamTls
 from mailgate.doors.settings import LimitSettings
 from mailgate.intake import Intake, Limits
 from mailgate.model.journal import Journal
@@ -30,9 +32,9 @@ class Reloader:
     """
     Reads the settings and all that they name again, on SIGHUP and soon after one of the files has changed.
 
-    ``[tls]``, ``[clients]`` and ``[limits]`` are taken together; anything that is wrong with one of them leaves
-    all as it was, and the journal says what. Connections go on, but for those whose client may not be here any
-    more.
+    ``[tls]``, ``[clients]``, ``[limits]`` and the upstreams' certificates are taken together; anything that is
+    wrong with one of them leaves all as it was, and the journal says what. Connections go on, but for those whose
+    client may not be here any more.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Reloader:
         trust: ServerTrust,
         intake: Intake,
         connections: ConnectionLimits,
+        upstreams: Sequence[UpstreamTls | None],
         doors: Sequence[Door],
         journal: Journal,
         clock: IReactorTime,
@@ -49,6 +52,7 @@ class Reloader:
         self._trust = trust
         self._intake = intake
         self._connections = connections
+        self._upstreams = upstreams
         self._doors = doors
         self._journal = journal
         self._files = FileWatch(self.reload, clock)
@@ -70,10 +74,14 @@ class Reloader:
         try:
             settings = load_settings(self._settings.path)
             generation = self._trust.prepare(settings.tls)
-        except (SettingsError, TrustError) as error:
+            upstreams = make_upstream_tls(self._settings.delivery)
+        except (SettingsError, TrustError, DeliveryError) as error:
             self._journal.record("reload.failed", reason=str(error))
             return
         self._trust.use(generation)
+        for upstream, fresh in zip(self._upstreams, upstreams, strict=True):
+            if upstream is not None and fresh is not None:
+                upstream.use(fresh)
         limits = settings.limits
         self._intake.directory = ClientDirectory(settings.clients)
         self._intake.limits = Limits(limits.max_message, self._intake.limits.give_up_after)

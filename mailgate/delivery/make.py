@@ -1,6 +1,7 @@
 """Puts delivery together from its settings."""
 
 import random
+from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -11,38 +12,50 @@ from mailgate.delivery.health import Health
 from mailgate.delivery.pool import Limits, Pool
 from mailgate.delivery.route import Route, Upstream
 from mailgate.delivery.settings import DeliverySettings, UpstreamSettings
-from mailgate.delivery.tls import UpstreamTls, load_authorities
+from mailgate.delivery.tls import UpstreamTls, upstream_tls
 from mailgate.model.journal import Journal
 from mailgate.queue.interface import Queue
 
-__all__ = ["DeliveryError", "make_dispatcher"]
+__all__ = ["DeliveryError", "make_dispatcher", "make_upstream_tls"]
+
+
+def make_upstream_tls(settings: DeliverySettings) -> tuple[UpstreamTls | None, ...]:
+    """Return the TLS towards each upstream, None for those without; reads its files. Raises DeliveryError."""
+    return tuple(upstream_tls(upstream) for upstream in settings.upstreams)
 
 
 def make_dispatcher(
-    settings: DeliverySettings, queue: Queue, reactor: IReactorTime, journal: Journal
+    settings: DeliverySettings,
+    queue: Queue,
+    reactor: IReactorTime,
+    journal: Journal,
+    tls: Sequence[UpstreamTls | None] | None = None,
 ) -> Dispatcher:
     """
     Return the dispatcher for the given settings, not yet started.
 
-    `reactor` also connects and resolves names. Reads the CA files now. Raises DeliveryError with one sentence that
-    names what is wrong.
+    `reactor` also connects and resolves names. `tls` is that towards each upstream; left out, its files are read
+    now. Raises DeliveryError with one sentence that names what is wrong.
     """
     if not settings.upstreams:
         raise DeliveryError("there is no [[upstream]] to deliver to")
     if not settings.hostname.isascii():
         raise DeliveryError(f"hostname {settings.hostname!r} must be written in A-labels (xn--…)")
-    upstreams = [_make_upstream(upstream, settings.hostname, reactor) for upstream in settings.upstreams]
+    if tls is None:
+        tls = make_upstream_tls(settings)
+    upstreams = [
+        _make_upstream(upstream, each, settings.hostname, reactor)
+        for upstream, each in zip(settings.upstreams, tls, strict=True)
+    ]
     route = Route(upstreams, reactor, journal)
     return Dispatcher(queue, route, settings.schedule, reactor, journal, random.random)
 
 
-def _make_upstream(upstream: UpstreamSettings, hostname: str, reactor: IReactorTime) -> Upstream:
+def _make_upstream(
+    upstream: UpstreamSettings, tls: UpstreamTls | None, hostname: str, reactor: IReactorTime
+) -> Upstream:
     name = f"{upstream.host}:{upstream.port}"
-    tls = None
-    if upstream.tls != "none":
-        authorities = None if upstream.ca is None else load_authorities(upstream.ca)
-        tls = UpstreamTls(upstream.host, authorities)
-    elif upstream.credentials is not None:
+    if tls is None and upstream.credentials is not None:
         raise DeliveryError(f'upstream {name}: a login needs TLS, and its tls is "none"')
     connector = Connector(upstream, hostname, tls, reactor)
     pool = Pool(connector.connect, reactor, Limits(connections=upstream.connections))

@@ -27,6 +27,9 @@ class UpstreamSettings:
         port: TCP port.
         tls: ``starttls`` (required, never stripped), ``implicit`` or ``none``.
         ca: PEM file of the CA that signs the server's certificate; None for the system's.
+        certificate, private_key: PEM files of the certificate that the gateway shows to the server, or None.
+        pins: SHA-256 of the public keys (subjectPublicKeyInfo) that the server's certificate may have, in
+            lower-case hex, beside all other checks; empty for any.
         credentials: the login, or None.
         connections: the most connections to hold open at once.
 
@@ -36,6 +39,9 @@ class UpstreamSettings:
     port: int = 25
     tls: TlsMode = "starttls"
     ca: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    pins: frozenset[str] = frozenset()
     credentials: Credentials | None = None
     connections: int = 10
 

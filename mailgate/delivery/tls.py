@@ -22,6 +22,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailgate.delivery.errors import DeliveryError, UpstreamError
+from mailgate.delivery.settings import UpstreamSettings
+from mailgate.trust.certificate import key_identifier
+from mailgate.trust.files import PrivateKey, load_identity
+from mailgate.trust.settings import TrustError
 
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM")
 """Of TLS 1.2, only those with forward secrecy and authenticated encryption (RFC 9325 section 4.2)."""
@@ -48,20 +52,34 @@ def load_authorities(path: Path) -> tuple[x509.Certificate, ...]:
         raise DeliveryError(f"{path}: no certificate in PEM form, as an upstream's CA needs") from problem
 
 
+ClientIdentity = tuple[tuple[x509.Certificate, ...], PrivateKey]
+
+
 @implementer(IOpenSSLClientConnectionCreator)
 class UpstreamTls:
     """
     Makes TLS connections to one upstream: TLS 1.2 or later, a chain to the given CA, the upstream's own name.
 
     `host` is a DNS name (U-labels or A-labels) or an IP address, and the certificate's subjectAltName must
-    carry it (RFC 9525; the CN never counts). `authorities` are the trusted CAs, None for the system's. Raises
-    DeliveryError for a host that is neither.
+    carry it (RFC 9525; the CN never counts). `authorities` are the trusted CAs, None for the system's; `client`
+    is what the gateway shows of itself; `pins` are the only public keys that the server may have, where there are
+    any. Raises DeliveryError for a host that is neither.
 
     It takes the place of Twisted's optionsForClientTLS, which lets a certificate pass whose name could not be
     checked, such as one without any subjectAltName.
+
+    Attributes:
+        context: how TLS is set up for connections from now on.
+
     """
 
-    def __init__(self, host: str, authorities: tuple[x509.Certificate, ...] | None) -> None:
+    def __init__(
+        self,
+        host: str,
+        authorities: tuple[x509.Certificate, ...] | None,
+        client: ClientIdentity | None = None,
+        pins: frozenset[str] = frozenset(),
+    ) -> None:
         self._name, self._identity = _identity(host)
         trust = (
             platformTrust()
@@ -73,11 +91,18 @@ class UpstreamTls:
         options = CertificateOptions(
             trustRoot=trust, acceptableCiphers=_CIPHERS, raiseMinimumTo=TLSVersion.TLSv1_2
         )
-        self._context = options.getContext()
+        self.context = options.getContext()
+        self._pins = pins
+        if client is not None:
+            _show(self.context, client)
+
+    def use(self, other: "UpstreamTls") -> None:
+        """Take the certificates and keys of another one, of the same settings, for connections from now on."""
+        self.context = other.context
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Return a connection that checks the server; the interface's method."""
-        connection = SSL.Connection(self._context, None)
+        connection = SSL.Connection(self.context, None)
         connection.set_app_data(tlsProtocol)
         if self._name is not None:
             connection.set_tlsext_host_name(self._name)
@@ -93,7 +118,10 @@ class UpstreamTls:
             if not ok:
                 reason = f"certificate {_VERDICTS.get(code, f'was refused (X509 error {code})')}"
             elif depth == 0:
-                verify_service_identity(extract_patterns(certificate.to_cryptography()), [self._identity], [])
+                parsed = certificate.to_cryptography()
+                verify_service_identity(extract_patterns(parsed), [self._identity], [])
+                if self._pins and key_identifier(parsed) not in self._pins:
+                    reason = "certificate has a public key that is not pinned"
         except VerificationError:
             reason = "certificate is for another name"
         except Exception as problem:  # noqa: BLE001 - see above
@@ -103,6 +131,35 @@ class UpstreamTls:
                 Failure(UpstreamError(f"TLS failed: the server's {reason}"))
             )
         return not reason
+
+
+def upstream_tls(settings: UpstreamSettings) -> UpstreamTls | None:
+    """
+    Return what makes TLS connections to an upstream of these settings, or None where it speaks none.
+
+    Reads the files. Raises DeliveryError.
+    """
+    if settings.tls == "none":
+        return None
+    authorities = None if settings.ca is None else load_authorities(settings.ca)
+    client = None
+    if settings.certificate is not None and settings.private_key is not None:
+        try:
+            client = load_identity(settings.certificate, settings.private_key, "client certificate")
+        except TrustError as problem:
+            raise DeliveryError(f"upstream {settings.host}: {problem}") from problem
+    return UpstreamTls(settings.host, authorities, client, settings.pins)
+
+
+def _show(context: SSL.Context, client: ClientIdentity) -> None:
+    chain, key = client
+    try:
+        context.use_certificate(chain[0])
+        for intermediate in chain[1:]:
+            context.add_extra_chain_cert(intermediate)
+        context.use_privatekey(key)
+    except SSL.Error as problem:
+        raise DeliveryError("OpenSSL can't use the client certificate towards the upstream") from problem
 
 
 def _identity(host: str) -> tuple[bytes | None, ServiceID]:

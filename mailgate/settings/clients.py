@@ -73,12 +73,16 @@ def _certificate(text: str) -> str:
             # Certificates carry names that are no host names, like those with an underscore.
             return f"DNS:{value.lower() if value.isascii() else to_a_label(value)}"
         case "SHA256" | "SPKI":
-            return f"{kind.upper()}:{_digest(value)}"
+            return f"{kind.upper()}:{parse_digest(value)}"
     raise ValueError(f'"{text}" does not start with {_KINDS}')
 
 
-def _digest(value: str) -> str:
-    """Read a SHA-256 as hexadecimal, with or without colons, or as base64 (the usual form of a pin)."""
+def parse_digest(value: str) -> str:
+    """
+    Return a SHA-256 in lower-case hex, given in hexadecimal, with or without colons, or in base64 as pins are.
+
+    Raises ValueError with a sentence.
+    """
     digest = value.replace(":", "").lower()
     if _HASH.fullmatch(digest):
         return digest

@@ -17,7 +17,7 @@ from mailgate.model.retry import RetrySchedule
 from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.rules import ClientRules
 from mailgate.queue.interface import QueueSettings
-from mailgate.settings.clients import client_rules
+from mailgate.settings.clients import client_rules, parse_digest
 from mailgate.settings.shape import read_shape
 from mailgate.settings.tables import (
     DeliveryTable,
@@ -137,7 +137,7 @@ def _files_named(file: SettingsFile) -> Iterator[str]:
     tls = file.tls
     optional = [tls.client_crl, *(client.ca for client in file.clients.values())]
     for upstream in file.upstream:
-        optional += [upstream.ca, upstream.password_file]
+        optional += [upstream.ca, upstream.certificate, upstream.private_key, upstream.password_file]
     yield from (tls.certificate, tls.private_key, tls.client_ca)
     yield from (name for name in optional if name is not None)
 
@@ -188,6 +188,10 @@ def _upstream(base: Path, number: int, table: UpstreamTable) -> UpstreamSettings
         raise ValueError(f'{place} has a password but tls = "none": it would cross the network in the clear')
     if table.tls == "none" and table.ca is not None:
         raise ValueError(f'{place} has a ca but tls = "none": nothing would be checked against it')
+    if (table.certificate is None) != (table.private_key is None):
+        raise ValueError(f"{place} needs both certificate and private_key, or neither")
+    if table.tls == "none" and (table.certificate is not None or table.pins):
+        raise ValueError(f'{place} has a certificate or pins but tls = "none": they would not be used')
     credentials = None
     if table.username is not None and table.password_file is not None:
         credentials = Credentials(table.username, _password(place, base / table.password_file))
@@ -197,6 +201,9 @@ def _upstream(base: Path, number: int, table: UpstreamTable) -> UpstreamSettings
         port=_or(table.port, default_port),
         tls=table.tls,
         ca=None if table.ca is None else base / table.ca,
+        certificate=None if table.certificate is None else base / table.certificate,
+        private_key=None if table.private_key is None else base / table.private_key,
+        pins=frozenset(read(f"{place}: pins", parse_digest, pin) for pin in table.pins),
         credentials=credentials,
         connections=table.connections,
     )

@@ -63,6 +63,9 @@ class UpstreamTable(Table, frozen=True):
     port: Port | UnsetType = UNSET
     tls: Literal["starttls", "implicit", "none"] = "starttls"
     ca: File | None = None
+    certificate: File | None = None
+    private_key: File | None = None
+    pins: list[str] = field(default_factory=list)
     username: str | None = None
     password_file: File | None = None
     connections: Count = 10

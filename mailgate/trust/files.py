@@ -41,21 +41,10 @@ class Credentials:
 
 def load_credentials(settings: TrustSettings, now: datetime) -> Credentials:
     """Read and check every file. Raises TrustError with one sentence that names the file at fault."""
-    chain = _certificates(settings.certificate, "server certificate")
-    key = _private_key(settings.private_key)
+    chain, key = load_identity(settings.certificate, settings.private_key, "server certificate")
     client_cas = _certificates(settings.client_ca, "client CA")
     _check_dates(settings.certificate, chain[0], now)
     _check_server_usage(settings.certificate, chain[0])
-    try:
-        fits = _public(chain[0].public_key()) == _public(key.public_key())
-    except UNREADABLE as error:
-        raise TrustError(
-            f"the server certificate {settings.certificate} is for a kind of key unknown here"
-        ) from error
-    if not fits:
-        raise TrustError(
-            f"the private key {settings.private_key} doesn't fit the first certificate in {settings.certificate}"
-        )
     for certificate in client_cas:
         _check_authority(settings.client_ca, certificate)
     if all(certificate.not_valid_after_utc <= now for certificate in client_cas):
@@ -65,6 +54,21 @@ def load_credentials(settings: TrustSettings, now: datetime) -> Credentials:
         octets = _read(settings.client_crl, "CRL")
         lists = read_revocation_lists(settings.client_crl, octets, client_cas, now)
     return Credentials(chain, key, client_cas, lists)
+
+
+def load_identity(
+    certificate: Path, private_key: Path, what: str
+) -> tuple[tuple[x509.Certificate, ...], PrivateKey]:
+    """Return a certificate with its intermediates, and the key that fits it. Raises TrustError."""
+    chain = _certificates(certificate, what)
+    key = _private_key(private_key)
+    try:
+        fits = _public(chain[0].public_key()) == _public(key.public_key())
+    except UNREADABLE as error:
+        raise TrustError(f"the {what} {certificate} is for a kind of key unknown here") from error
+    if not fits:
+        raise TrustError(f"the private key {private_key} doesn't fit the first certificate in {certificate}")
+    return chain, key
 
 
 def read_authorities(path: Path) -> frozenset[str]:

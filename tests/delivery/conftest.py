@@ -159,7 +159,7 @@ class Authority:
             .not_valid_after(now + left)
         )
 
-    def issue(self, *names, left=timedelta(days=1), usage=ExtendedKeyUsageOID.SERVER_AUTH):
+    def issue(self, *names, left=timedelta(days=1), usage=ExtendedKeyUsageOID.SERVER_AUTH, file="server"):
         """Return the paths of a certificate and its key; without names it has no subjectAltName."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -168,7 +168,7 @@ class Authority:
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), False)
-        certificate, private = self._folder / "server.crt", self._folder / "server.key"
+        certificate, private = self._folder / f"{file}.crt", self._folder / f"{file}.key"
         certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         private.write_bytes(
             key.private_bytes(

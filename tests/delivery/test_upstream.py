@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from twisted.internet import reactor
@@ -28,8 +29,9 @@ from mailgate.delivery.connector import Connector
 from mailgate.delivery.errors import DeliveryError, UpstreamError, describe
 from mailgate.delivery.make import make_dispatcher
 from mailgate.delivery.settings import Credentials, DeliverySettings, UpstreamSettings
-from mailgate.delivery.tls import UpstreamTls, load_authorities
+from mailgate.delivery.tls import UpstreamTls, load_authorities, upstream_tls
 from mailgate.model.outcome import Status
+from mailgate.trust.certificate import key_identifier
 
 CONTENT = "Subject: 회의록\r\n\r\n.점\r\n..\r\n.\r\n끝\r\n".encode()
 
@@ -60,8 +62,11 @@ class Server(LineReceiver):
 class ServerTls:
     """A server's side of TLS; OpenSSL's own, so that bad ones can be had too."""
 
-    def __init__(self, certificate, key, ciphers=None):
+    def __init__(self, certificate, key, ciphers=None, clients=None):
         self.context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        if clients:
+            self.context.load_verify_locations(str(clients))
+            self.context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
         self.context.use_certificate_file(str(certificate))
         self.context.use_privatekey_file(str(key))
         if ciphers:
@@ -82,19 +87,29 @@ class TlsTests(TestCase):
         self.make_authority = make_authority
         self.authority = make_authority()
 
-    async def _connect(self, *names, mode="implicit", host="localhost", authority=None, ciphers=None, **options):
+    async def _connect(
+        self,
+        *names,
+        mode="implicit",
+        host="localhost",
+        authority=None,
+        ciphers=None,
+        clients=None,
+        tls=None,
+        **options,
+    ):
         factory = Factory.forProtocol(Server)
         factory.noisy = False
         factory.greets = True
         factory.seen = self.seen = []
         factory.starttls = mode == "starttls"
-        factory.tls = ServerTls(*(authority or self.authority).issue(*names, **options), ciphers)
+        factory.tls = ServerTls(*(authority or self.authority).issue(*names, **options), ciphers, clients)
         served = TLSMemoryBIOFactory(factory.tls, False, factory) if mode == "implicit" else factory
         served.noisy = False
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(served)
         self.addCleanup(port.stopListening)
         upstream = UpstreamSettings(host=host, port=port.getHost().port, tls=mode, ca=self.authority.path)
-        tls = UpstreamTls(host, load_authorities(self.authority.path))
+        tls = tls or UpstreamTls(host, load_authorities(self.authority.path))
         connection = await Connector(upstream, "gate.example.com", tls, reactor).connect()
         try:
             assert connection.idle
@@ -153,6 +168,39 @@ class TlsTests(TestCase):
 
     async def test_ciphers_of_tls_1_2_with_it_are_let_through(self):
         await self._connect("localhost", ciphers=b"ECDHE-ECDSA-AES128-GCM-SHA256")
+
+    def _tls(self, **fields):
+        return upstream_tls(UpstreamSettings(host="localhost", ca=self.authority.path, **fields))
+
+    def _shown(self):
+        certificate, key = self.authority.issue("gate", usage=ExtendedKeyUsageOID.CLIENT_AUTH, file="gate")
+        return {"certificate": certificate, "private_key": key}
+
+    async def test_a_server_that_asks_who_we_are_is_shown_our_certificate(self):
+        for mode in ("implicit", "starttls"):
+            tls = self._tls(**self._shown())
+            await self._connect("localhost", mode=mode, clients=self.authority.path, tls=tls)
+
+    async def test_without_a_certificate_such_a_server_refuses_us(self):
+        reason = await self._refused("localhost", clients=self.authority.path, mode="starttls")
+        assert reason.startswith("TLS failed: ")
+
+    async def test_a_renewed_certificate_is_shown_from_then_on(self):
+        tls = self._tls()
+        await self._refused("localhost", clients=self.authority.path, tls=tls)
+        tls.use(self._tls(**self._shown()))
+        await self._connect("localhost", clients=self.authority.path, tls=tls)
+
+    async def test_a_public_key_that_is_pinned_is_let_through_and_no_other(self):
+        certificate, _ = self.authority.issue("localhost")
+        pin = key_identifier(x509.load_pem_x509_certificate(certificate.read_bytes()))
+        kept = certificate.read_bytes(), certificate.with_suffix(".key").read_bytes()
+        reason = await self._refused("localhost", tls=self._tls(pins=frozenset({pin})))
+        assert reason == "TLS failed: the server's certificate has a public key that is not pinned"
+        certificate.write_bytes(kept[0])
+        certificate.with_suffix(".key").write_bytes(kept[1])
+        self.authority.issue = lambda *_names, **_options: (certificate, certificate.with_suffix(".key"))
+        await self._connect("localhost", tls=self._tls(pins=frozenset({"00" * 32, pin})))
 
     async def test_clear_text_instead_of_tls_is_refused(self):
         factory = Factory.forProtocol(Server)
@@ -370,6 +418,10 @@ class Making(TestCase):
         error = self.assertRaises(DeliveryError, self._make, tls="none", credentials=Credentials("gate", "열쇠"))
         assert "smtp.internal:25" in str(error)
         assert "열쇠" not in str(error)
+
+    def test_a_client_certificate_that_is_missing_is_named(self):
+        error = self.assertRaises(DeliveryError, self._make, certificate=self.path, private_key=self.path)
+        assert str(error).startswith("upstream smtp.internal: the client certificate file ")
 
     def test_a_host_that_is_no_name_is_refused(self):
         error = self.assertRaises(DeliveryError, self._make, host="smtp internal")

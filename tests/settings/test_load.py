@@ -6,9 +6,12 @@ import textwrap
 import pytest
 from sqlalchemy import make_url
 
+from mailgate.ca.authority import CertificateAuthority, ClientRequest
+from mailgate.ca.issue import KeyType
 from mailgate.policy.rules import AddressPattern, Rate
 from mailgate.queue.sqlite import path_of
 from mailgate.settings import SettingsError, find_settings, load_settings
+from mailgate.trust.certificate import key_identifier
 
 WHOLE = """
 hostname = "gate.example.com"
@@ -313,3 +316,57 @@ def test_the_settings_file_is_looked_for_here_and_then_in_etc(tmp_path, monkeypa
     monkeypatch.setattr("mailgate.settings.load.DEFAULT_PATHS", (tmp_path / "a", tmp_path / "b"))
     with pytest.raises(SettingsError, match="name a settings file with --config"):
         find_settings(None)
+
+
+CERTIFICATE = 'certificate = "certs/gate.crt"\nprivate_key = "certs/gate.key"\n'
+
+
+def test_an_upstream_that_is_shown_a_certificate_and_whose_key_is_pinned(load, tmp_path):
+    pin = "ab" * 32
+    host = 'host = "smtp.internal"\n'
+    text = WHOLE.replace(host, f'{host}{CERTIFICATE}pins = ["{pin}", "{"CD:" * 31}CD"]\n')
+    settings = load(text)
+    [upstream] = settings.delivery.upstreams
+    assert (upstream.certificate, upstream.private_key) == (
+        tmp_path / "certs/gate.crt",
+        tmp_path / "certs/gate.key",
+    )
+    assert upstream.pins == {pin, "cd" * 32}
+    assert {tmp_path / "certs/gate.crt", tmp_path / "certs/ca.crt", tmp_path / "mailgate.toml"} <= {
+        *settings.files
+    }
+
+
+@pytest.mark.parametrize(
+    ("added", "words"),
+    [
+        ('certificate = "a.crt"', "needs both certificate and private_key"),
+        (CERTIFICATE + 'tls = "none"', "they would not be used"),
+        ('pins = ["abc"]', "is not a SHA-256"),
+    ],
+)
+def test_a_certificate_or_pin_that_can_not_be(refused, added, words):
+    host = 'host = "smtp.internal"\n'
+    assert words in refused(WHOLE.replace(host, f"{host}{added}\n"))
+
+
+def test_revocation_lists_and_what_they_mean_once_they_have_expired(load, refused, tmp_path):
+    ca = 'client_ca = "certs/ca.crt"\n'
+    assert load(WHOLE).tls.client_crl is None
+    tls = load(WHOLE.replace(ca, f'{ca}client_crl = "certs/ca.crl"\nexpired_crl = "use"\n')).tls
+    assert (tls.client_crl, tls.expired_crl) == (tmp_path / "certs/ca.crl", "use")
+    assert '"refuse" or "use"' in refused(WHOLE.replace(ca, f'{ca}expired_crl = "ignore"\n'))
+
+
+def test_a_client_that_is_bound_to_a_ca(load, refused, tmp_path):
+    bound = WHOLE + 'ca = "partner.crt"\n'
+    assert "partner.crt" in refused(bound)
+    authority = CertificateAuthority(tmp_path / "partner")
+    issued = authority.create("협력사 CA", KeyType.EC, 30, force=False)
+    (tmp_path / "partner.crt").write_bytes(issued.certificate_file.read_bytes())
+    [client] = load(bound).clients
+    assert client.authorities == {key_identifier(issued.certificate)}
+    assert tmp_path / "partner.crt" in load(bound).files
+    [leaf] = authority.issue_clients([ClientRequest("cam")], KeyType.EC, 30, force=False)
+    (tmp_path / "partner.crt").write_bytes(leaf.certificate_file.read_bytes())
+    assert "which is no CA certificate" in refused(bound)
