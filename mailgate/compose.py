@@ -19,6 +19,7 @@ from mailgate.doors.lines import LineDoor, make_line_door
 from mailgate.doors.lines.spool import Spools
 from mailgate.intake import Intake, Limits
 from mailgate.model.journal import Journal
+from mailgate.ops.descriptors import connections_for
 from mailgate.policy.clients import ClientDirectory
 from mailgate.queue.admission import DiskAdmission
 from mailgate.queue.interface import QueueError
@@ -64,7 +65,10 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         clock=reactor,
     )
     dispatcher.on_settled = lambda message, _outcomes: intake.settled(message)
-    connections = ConnectionLimits(settings.limits.connections, settings.limits.connections_per_address)
+    total = connections_for(settings.limits.connections)
+    if total < settings.limits.connections:
+        journal.record("gateway.few_descriptors", connections=total, wanted=settings.limits.connections)
+    connections = ConnectionLimits(total, settings.limits.connections_per_address)
     https = make_https_door(intake, trust, settings.limits, connections, reactor, journal)
     doors: list[HttpsDoor | LineDoor] = [https]
     ports = [Ports(reactor, "https", settings.https.listen, https.factory)]

@@ -13,6 +13,7 @@ from mailgate.delivery.tls import UpstreamTls
 from mailgate.doors.settings import LimitSettings
 from mailgate.intake import Intake, Limits
 from mailgate.model.journal import Journal
+from mailgate.ops.descriptors import connections_for
 from mailgate.policy.clients import ClientDirectory
 from mailgate.settings import Settings, SettingsError, load_settings
 from mailgate.trust.connections import ConnectionLimits
@@ -85,7 +86,7 @@ class Reloader:
         limits = settings.limits
         self._intake.directory = ClientDirectory(settings.clients)
         self._intake.limits = Limits(limits.max_message, self._intake.limits.give_up_after)
-        self._connections.total = limits.connections
+        self._connections.total = connections_for(limits.connections)
         self._connections.per_address = limits.connections_per_address
         self._files.watch(settings.files)
         before, after = _fixed(self._settings), _fixed(settings)

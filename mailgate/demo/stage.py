@@ -112,11 +112,12 @@ class Stage:
             self.folder / "smtp-server.log",
         )
 
-    def start_gateway(self) -> Program:
-        """Start the gateway the way a user does."""
+    def start_gateway(self, *options: str) -> Program:
+        """Start the gateway the way a user does; the options are twistd's."""
+        plugin = "mailgate", "--config", str(self.settings)
         return Program(
             "the gateway",
-            [twistd(), "-n", f"--pidfile={self.folder / 'gateway.pid'}", "mailgate", "--config", self.settings],
+            [twistd(), "-n", f"--pidfile={self.folder / 'gateway.pid'}", *options, *plugin],
             self.folder / "gateway.log",
             cwd=self.folder,
         )

@@ -1,5 +1,6 @@
 """Reading the files of the ``[tls]`` table, with every fault told before a handshake could meet it."""
 
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,7 @@ class Credentials:
         key: the leaf's private key.
         client_cas: the certificates that a client's must chain to.
         lists: the revocation lists of those, by key identifier, or None where there are none.
+        exposed: the mode of the key's file where others than its owner may read it, or None.
 
     """
 
@@ -37,11 +39,16 @@ class Credentials:
     key: PrivateKey
     client_cas: tuple[x509.Certificate, ...]
     lists: Mapping[str, RevocationList] | None
+    exposed: int | None = None
 
 
-def load_credentials(settings: TrustSettings, now: datetime) -> Credentials:
-    """Read and check every file. Raises TrustError with one sentence that names the file at fault."""
-    chain, key = load_identity(settings.certificate, settings.private_key, "server certificate")
+def load_credentials(settings: TrustSettings, now: datetime, known: PrivateKey | None = None) -> Credentials:
+    """
+    Read and check every file. Raises TrustError with one sentence that names the file at fault.
+
+    A key that can't be read any more, since privileges were dropped, may be the `known` one.
+    """
+    chain, key = load_identity(settings.certificate, settings.private_key, "server certificate", known)
     client_cas = _certificates(settings.client_ca, "client CA")
     _check_dates(settings.certificate, chain[0], now)
     _check_server_usage(settings.certificate, chain[0])
@@ -53,15 +60,19 @@ def load_credentials(settings: TrustSettings, now: datetime) -> Credentials:
     if settings.client_crl is not None:
         octets = _read(settings.client_crl, "CRL")
         lists = read_revocation_lists(settings.client_crl, octets, client_cas, now)
-    return Credentials(chain, key, client_cas, lists)
+    return Credentials(chain, key, client_cas, lists, _exposed(settings.private_key))
 
 
 def load_identity(
-    certificate: Path, private_key: Path, what: str
+    certificate: Path, private_key: Path, what: str, known: PrivateKey | None = None
 ) -> tuple[tuple[x509.Certificate, ...], PrivateKey]:
-    """Return a certificate with its intermediates, and the key that fits it. Raises TrustError."""
+    """
+    Return a certificate with its intermediates, and the key that fits it. Raises TrustError.
+
+    The `known` key counts where its file may not be read.
+    """
     chain = _certificates(certificate, what)
-    key = _private_key(private_key)
+    key = _private_key(private_key, known)
     try:
         fits = _public(chain[0].public_key()) == _public(key.public_key())
     except UNREADABLE as error:
@@ -94,8 +105,13 @@ def _certificates(path: Path, what: str) -> tuple[x509.Certificate, ...]:
         raise TrustError(f"the {what} file {path} holds no certificate in PEM form that can be read") from error
 
 
-def _private_key(path: Path) -> PrivateKey:
-    octets = _read(path, "private key")
+def _private_key(path: Path, known: PrivateKey | None) -> PrivateKey:
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        if known is not None and isinstance(error, PermissionError):
+            return known
+        raise TrustError(f"the private key file {path} can't be read: {error.strerror}") from error
     try:
         key = load_pem_private_key(octets, password=None)
     except TypeError as error:
@@ -107,6 +123,14 @@ def _private_key(path: Path) -> PrivateKey:
     if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey):
         raise TrustError(f"the private key {path} is of a kind that TLS can't use; RSA, EC and Ed25519 are")
     return key
+
+
+def _exposed(path: Path) -> int | None:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
+    return mode if mode & (stat.S_IRWXG | stat.S_IRWXO) else None
 
 
 def _public(key: object) -> bytes:

@@ -1,11 +1,12 @@
 """One generation of the server's trust."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from OpenSSL import SSL
 
 from mailgate.trust.authorities import Authorities
+from mailgate.trust.files import PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,14 @@ class Generation:
 
     Attributes:
         context: how TLS is set up.
-        certificate: the server's own.
+        certificate, key: the server's own.
         authorities: whom clients may come from.
+        exposed: the mode of the key's file where others than its owner may read it, or None.
 
     """
 
     context: SSL.Context
     certificate: x509.Certificate
+    key: PrivateKey = field(repr=False)
     authorities: Authorities
+    exposed: int | None

@@ -56,8 +56,9 @@ class ServerTrust:
         Raises TrustError where it could not be used, or a CRL in it is older than the one in use.
         """
         now = self._now()
-        credentials = load_credentials(settings, now)
-        before = None if self._generation is None else self._generation.authorities.lists
+        in_use = self._generation
+        credentials = load_credentials(settings, now, None if in_use is None else in_use.key)
+        before = None if in_use is None else in_use.authorities.lists
         if settings.client_crl is not None and credentials.lists is not None and before is not None:
             check_not_older(settings.client_crl, credentials.lists, before)
         try:
@@ -70,7 +71,7 @@ class ServerTrust:
         authorities = Authorities(
             credentials.client_cas, credentials.lists, use_expired=settings.expired_crl == "use"
         )
-        return Generation(context, credentials.chain[0], authorities)
+        return Generation(context, credentials.chain[0], credentials.key, authorities, credentials.exposed)
 
     def use(self, generation: Generation) -> None:
         """Take a generation for every connection from now on; whoever holds live ones judges them anew."""
@@ -83,6 +84,8 @@ class ServerTrust:
             client_cas=len(authorities.certificates),
             revoked=authorities.revoked,
         )
+        if generation.exposed is not None:
+            self._journal.record("trust.key_exposed", mode=f"{generation.exposed:04o}")
         self.expiry.use(generation)
 
     def reload(self, settings: TrustSettings) -> None:

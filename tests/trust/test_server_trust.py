@@ -1,8 +1,11 @@
 """Loading, reloading, and every fault of a file told in one sentence."""
 
+import errno
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from cryptography import x509
@@ -167,6 +170,40 @@ class ReloadTests(Base):
         self.gate.connect(self.client("lee"))
         names = sorted(str(each.peer and each.peer.common_name) for each in self.gate.factory.connections)
         self.assertEqual(names, ["None", "kim"])
+
+
+class KeyFileTests(Base):
+    def test_one_that_others_may_read_is_told_of(self):
+        path = self.pki.folder / "server.key"
+        for mode, told in ((0o600, []), (0o400, []), (0o640, ["0640"]), (0o604, ["0640", "0604"])):
+            path.chmod(mode)
+            self.gate.journal.events = [] if not told else self.gate.journal.events
+            self.gate.trust.reload(self.pki.settings)
+            self.assertEqual([entry["mode"] for entry in self.gate.journal.of("trust.key_exposed")], told)
+
+    def test_one_that_can_not_be_read_any_more_is_the_one_in_use(self):
+        certificate, key = self.pki.ca.issue("server", usages=SERVER, names=NAMES)
+        in_use = self.gate.trust.generation.key
+        denied = mock.patch.object(Path, "read_bytes", _denied(Path.read_bytes, "server.key"))
+        with denied:
+            self.gate.trust.reload(self.pki.settings)
+        self.assertIs(self.gate.trust.generation.key, in_use)
+        self.pki.write("server.crt", certificate.public_bytes(Encoding.PEM))
+        self.pki.write("server.key", key_pem(key))
+        with denied:
+            error = self.assertRaises(TrustError, self.gate.trust.reload, self.pki.settings)
+        self.assertIn("doesn't fit", str(error))
+        self.gate.trust.reload(self.pki.settings)
+        self.assertIsNot(self.gate.trust.generation.key, in_use)
+
+
+def _denied(read_bytes, name):
+    def read(path):
+        if path.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read_bytes(path)
+
+    return read
 
 
 class SessionTests(Base):

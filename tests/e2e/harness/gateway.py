@@ -41,6 +41,7 @@ class Gateway:
         self.upstreams: list[dict[str, object]] = [
             {"host": upstream_host, "port": port, "tls": "starttls", "ca": "certs/ca.crt"} for port in upstreams
         ]
+        self.options: tuple[str, ...] = ()
         self.programs: list[Program] = []
 
     @property
@@ -70,7 +71,7 @@ class Gateway:
     def launch(self) -> Program:
         """Start the process and wait for nothing."""
         self.write_settings()
-        program = self.stage.start_gateway()
+        program = self.stage.start_gateway(*self.options)
         self.programs.append(program)
         return program
 
