@@ -6,17 +6,19 @@ from pathlib import Path
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import (
-    IReactorFromThreads,
     IReactorPluggableNameResolver,
     IReactorTCP,
+    IReactorThreads,
     IReactorTime,
 )
 
 import mailgate
+from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.delivery.make import DeliveryError, make_dispatcher, make_upstream_tls
 from mailgate.doors.https import HttpsDoor, make_https_door
 from mailgate.doors.lines import LineDoor, make_line_door
 from mailgate.doors.lines.spool import Spools
+from mailgate.enrolment import make_enrolment
 from mailgate.intake import Intake, Limits
 from mailgate.model.journal import Journal
 from mailgate.ops.descriptors import connections_for
@@ -33,7 +35,7 @@ from mailgate.trust.server import ServerTrust
 from mailgate.trust.settings import TrustError
 
 
-class Reactor(IReactorFromThreads, IReactorPluggableNameResolver, IReactorTCP, IReactorTime):
+class Reactor(IReactorThreads, IReactorPluggableNameResolver, IReactorTCP, IReactorTime):
     """What the gateway needs of a reactor."""
 
 
@@ -69,7 +71,11 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     if total < settings.limits.connections:
         journal.record("gateway.few_descriptors", connections=total, wanted=settings.limits.connections)
     connections = ConnectionLimits(total, settings.limits.connections_per_address)
-    https = make_https_door(intake, trust, settings.limits, connections, reactor, journal)
+    try:
+        enrolment = None if settings.est is None else make_enrolment(settings.est, trust, intake, journal, reactor)
+    except (CertificateAuthorityError, OSError) as error:
+        raise StartError(f"[est]: {error}") from error
+    https = make_https_door(intake, trust, settings.limits, connections, reactor, journal, enrolment)
     doors: list[HttpsDoor | LineDoor] = [https]
     ports = [Ports(reactor, "https", settings.https.listen, https.factory)]
     if settings.lines is not None:

@@ -102,6 +102,7 @@ def _fixed(settings: Settings) -> Mapping[str, object]:
         "hostname": settings.hostname,
         "https": settings.https,
         "lines": settings.lines,
+        "est": settings.est,
         "queue": settings.queue,
         "upstream": settings.delivery.upstreams,
         "delivery": settings.delivery.schedule,

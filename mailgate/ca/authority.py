@@ -102,6 +102,47 @@ class CertificateAuthority:
             files.write_all([_certificate_file(self.certificate_file, certificate)])
         return Issued(self.certificate_file, self.key_file, certificate)
 
+    def create_below(
+        self, root: "CertificateAuthority", common_name: str, key_type: KeyType, days: int, *, force: bool
+    ) -> Issued:
+        """
+        Make a CA in the directory that is issued by the `root`, so that the root's key can be elsewhere.
+
+        Beside ``ca.crt`` with the certificate alone, ``chain.crt`` has the root's too.
+        """
+        subject = names.common_name(common_name)
+        files.make_directory(self._directory)
+        chain_file = self._directory / "chain.crt"
+        with files.locked(self._directory):
+            self._refuse_to_replace(
+                (self.certificate_file, self.key_file, chain_file), force=force, how="--force replaces it"
+            )
+            key = issue.new_key(key_type)
+            with root.issuing() as issuer:
+                certificate = issue.new_intermediate(issuer, key, subject, self._clock(), days)
+                root.keep([certificate])
+            pem = issue.certificate_pem(certificate) + issue.certificate_pem(issuer.certificate)
+            files.write_all(
+                [
+                    _key_file(self.key_file, key),
+                    _certificate_file(self.certificate_file, certificate),
+                    files.NewFile(chain_file, pem, files.CERTIFICATE_MODE),
+                ]
+            )
+        return Issued(self.certificate_file, self.key_file, certificate, self._notes_on_directory())
+
+    def keep(self, certificates: Iterable[x509.Certificate]) -> None:
+        """Keep copies of issued certificates, by which they can be revoked. Raises OSError."""
+        issued = self._directory / ISSUED
+        issued.mkdir(files.DIRECTORY_MODE, exist_ok=True)
+        files.write_all(self._copies(certificates))
+
+    def _copies(self, certificates: Iterable[x509.Certificate]) -> list[files.NewFile]:
+        return [
+            _certificate_file(self._directory / ISSUED / f"{each.serial_number:x}.crt", each)
+            for each in certificates
+        ]
+
     def issue_server(
         self,
         server_names: Sequence[str],
@@ -153,6 +194,11 @@ class CertificateAuthority:
         """Hold the directory alone, with the CA's certificate and key. Raises CertificateAuthorityError."""
         with self._opened():
             yield self._issuer(renewing=False)
+
+    def check(self) -> None:
+        """Raise CertificateAuthorityError, or OSError, where it can't sign certificates right now."""
+        with self.issuing():
+            pass
 
     def issued(self) -> list[x509.Certificate]:
         """Return each certificate of this CA that lies in the directory, or of which a copy is kept."""
@@ -215,7 +261,7 @@ class CertificateAuthority:
         for stem, key, certificate in leaves:
             certificate_file, key_file = self._leaf_files(stem)
             kept = (*_certificates_in(certificate_file), certificate)
-            batch += [_certificate_file(issued / f"{each.serial_number:x}.crt", each) for each in kept]
+            batch += self._copies(kept)
             batch += [_key_file(key_file, key), _certificate_file(certificate_file, certificate)]
         files.write_all(batch)
 

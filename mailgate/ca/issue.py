@@ -25,6 +25,9 @@ MAX_SERIAL_BITS = 159
 IssuerKey: TypeAlias = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
+PublicKey: TypeAlias = (
+    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+)
 LeafKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -72,13 +75,13 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
 
 
 def new_ca(key: LeafKey, common_name: str, now: datetime.datetime, days: int) -> x509.Certificate:
-    """Return a self-signed CA certificate that may sign leaves and CRLs, and no further CA."""
+    """Return a self-signed CA certificate that may sign leaves, CRLs, and CAs that have none below them."""
     subject = _subject(common_name)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     return (
-        _builder(subject, subject, key, now - CLOCK_SKEW, _end(now, days))
+        _builder(subject, subject, key.public_key(), now - CLOCK_SKEW, _end(now, days))
         .serial_number(x509.random_serial_number())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(_key_usage(certificate_sign=True), critical=True)
         .add_extension(identifier, critical=False)
         .sign(key, hashes.SHA256())
@@ -105,7 +108,7 @@ def reissued_ca(issuer: Issuer, now: datetime.datetime, days: int, *, shorten: b
         end = max(end, old.not_valid_after_utc)
     begin = min(old.not_valid_before_utc, now - CLOCK_SKEW)
     keeps_serial = old.serial_number > 0 and old.serial_number.bit_length() <= MAX_SERIAL_BITS
-    builder = _builder(old.subject, old.subject, key, begin, end).serial_number(
+    builder = _builder(old.subject, old.subject, key.public_key(), begin, end).serial_number(
         old.serial_number if keeps_serial else x509.random_serial_number(),
     )
     for extension in _reissued_extensions(old, key):
@@ -139,23 +142,63 @@ def new_leaf(
     now: datetime.datetime,
     days: int,
 ) -> x509.Certificate:
+    """Return what `leaf_of` does, for a subject that has a CN at most."""
+    subject = _subject(common_name) if common_name is not None else x509.Name([])
+    return leaf_of(issuer, key.public_key(), subject, names, purpose, now, days)
+
+
+def leaf_of(
+    issuer: Issuer,
+    key: PublicKey,
+    subject: x509.Name,
+    names: Sequence[x509.GeneralName],
+    purpose: Purpose,
+    now: datetime.datetime,
+    days: int,
+) -> x509.Certificate:
     """
-    Return a certificate for one `purpose` and no other, with `names` as its subjectAltName.
+    Return a certificate for one `purpose` and no other, with `names` as its subjectAltName, if there are any.
 
     It ends `days` from now, or with its CA where that is earlier: past that no one could verify it.
-    Without a CN the subjectAltName is critical (RFC 5280 section 4.2.1.6).
+    Without a subject the subjectAltName is critical (RFC 5280 section 4.2.1.6).
     """
     ca = issuer.certificate
     end = min(_end(now, days), ca.not_valid_after_utc)
     begin = min(max(now - CLOCK_SKEW, ca.not_valid_before_utc), end)
-    subject = _subject(common_name) if common_name is not None else x509.Name([])
-    return (
+    builder = (
         _builder(subject, ca.subject, key, begin, end)
         .serial_number(x509.random_serial_number())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose.value]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=common_name is None)
+        .add_extension(_authority_key_identifier(ca), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not list(subject))
+    return builder.sign(issuer.key, digest_of(issuer.key))
+
+
+def new_intermediate(
+    issuer: Issuer, key: LeafKey, common_name: str, now: datetime.datetime, days: int
+) -> x509.Certificate:
+    """
+    Return the certificate of a CA below this one, which may sign leaves and CRLs, and no further CA.
+
+    Raises CertificateAuthorityError where this CA may have none below it.
+    """
+    ca = issuer.certificate
+    constraints = _constraints(ca)
+    if constraints is not None and constraints.path_length == 0:
+        raise CertificateAuthorityError(
+            "This CA may have no CA below it (its path length is 0): make a new one, or sign leaves with this one."
+        )
+    end = min(_end(now, days), ca.not_valid_after_utc)
+    return (
+        _builder(_subject(common_name), ca.subject, key.public_key(), now - CLOCK_SKEW, end)
+        .serial_number(x509.random_serial_number())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(certificate_sign=True), critical=True)
         .add_extension(_authority_key_identifier(ca), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(issuer.key, digest_of(issuer.key))
@@ -208,7 +251,7 @@ def _end(now: datetime.datetime, days: int) -> datetime.datetime:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: IssuerKey,
+    key: PublicKey,
     begin: datetime.datetime,
     end: datetime.datetime,
 ) -> x509.CertificateBuilder:
@@ -216,7 +259,7 @@ def _builder(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .not_valid_before(begin)
         .not_valid_after(end)
     )

@@ -24,6 +24,7 @@ from mailgate.ca.revoking import DEFAULT_CRL_DAYS, ListWritten, Revoking
 from mailgate.cli.tables import table
 
 DEFAULT_CA_NAME = "mailgate CA"
+DEFAULT_INTERMEDIATE_NAME = "mailgate issuing CA"
 _MAX_DAYS = 36525
 
 _directory = click.option(
@@ -101,6 +102,27 @@ def init(
         else:
             lifetime = DEFAULT_CA_DAYS if days is None else days
             _report([authority.create(name, KeyType(key_type), lifetime, force=force)])
+
+
+@group.command("intermediate")
+@click.argument("target", metavar="DIRECTORY", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--name", default=DEFAULT_INTERMEDIATE_NAME, show_default=True, help="The CN of the new CA.")
+@_directory
+@click.option(
+    "--days", type=click.IntRange(1, _MAX_DAYS), default=1825, show_default=True, help="Lifetime from now."
+)
+@_key_type
+@_force
+def intermediate(target: Path, name: str, directory: Path, days: int, key_type: str, *, force: bool) -> None:
+    """
+    Make a CA in DIRECTORY that is issued by the one in --dir: ca.crt, ca.key, and both certificates in chain.crt.
+
+    It can sign where the root's key should not be, as on a gateway that renews certificates. Clients' certificates
+    issued by it are good wherever chain.crt is trusted.
+    """
+    with _plain_errors():
+        root = CertificateAuthority(directory)
+        _report([CertificateAuthority(target).create_below(root, name, KeyType(key_type), days, force=force)])
 
 
 @group.command("server")

@@ -18,6 +18,7 @@ TIMEOUT = 60.0
 
 LARGEST_ANSWER = 1024 * 1024
 MESSAGES_PATH = "/v1/messages"
+REENROL_PATH = "/.well-known/est/simplereenroll"
 
 # Verification results about the name, not about the chain: X509_V_ERR_HOSTNAME_MISMATCH and its siblings.
 _NAME_MISMATCH = frozenset({62, 63, 64})
@@ -29,10 +30,11 @@ class GatewayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the gateway said: the HTTP status and the JSON value of the body, or None where it is no JSON."""
+    """What the gateway said: the HTTP status, the JSON value of the body, or None, and the body as it came."""
 
     status: int
     body: object
+    content: bytes = b""
 
     @property
     def accepted(self) -> bool:
@@ -105,6 +107,16 @@ class Gateway:
         self._host, self._port, self._path = _parse(url)
         self._context = credentials.context()
 
+    def reenrol(self, request: bytes) -> Answer:
+        """
+        Ask for our next certificate by a request in base64 (RFC 7030 section 4.2.2).
+
+        The answer's body is None where it was accepted, and its content then the certificates. Raises GatewayError
+        when no answer comes back.
+        """
+        prefix = self._path.removesuffix(MESSAGES_PATH)
+        return self._post(f"{prefix}{REENROL_PATH}", request, {"Content-Type": "application/pkcs10"})
+
     def submit(self, message: Mapping[str, object], idempotency_key: str | None = None) -> Answer:
         """Submit one message, as JSON; raises GatewayError when no answer comes back."""
         headers = {"Content-Type": "application/json", "Accept": "application/json, application/problem+json"}
@@ -114,9 +126,12 @@ class Gateway:
             body = json.dumps(message, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise GatewayError("The message holds text that is not UTF-8.") from error
+        return self._post(self._path, body, headers)
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         connection = http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT, context=self._context)
         try:
-            return self._exchange(connection, body, headers)
+            return self._exchange(connection, path, body, headers)
         except OSError as error:
             raise GatewayError(self._sentence(error)) from error
         except http.client.HTTPException as error:
@@ -127,6 +142,7 @@ class Gateway:
     def _exchange(
         self,
         connection: http.client.HTTPSConnection,
+        path: str,
         body: bytes,
         headers: Mapping[str, str],
     ) -> Answer:
@@ -134,9 +150,10 @@ class Gateway:
         # When writing fails, a refusal may stand in the receive buffer already: of the certificate, which TLS 1.3
         # tells after the handshake (RFC 8446 section 4.4.2.4), or a 413 before the body was read. It says more.
         with suppress(ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            connection.request("POST", self._path, body, dict(headers))
+            connection.request("POST", path, body, dict(headers))
         response = connection.getresponse()
-        return Answer(response.status, _json(response.read(LARGEST_ANSWER)))
+        content = response.read(LARGEST_ANSWER)
+        return Answer(response.status, _json(content), content)
 
     @property
     def _where(self) -> str:

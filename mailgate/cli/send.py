@@ -62,7 +62,7 @@ def command(  # noqa: PLR0913 - click hands each option over as a parameter
     except GatewayError as error:
         raise click.ClickException(str(error)) from error
     if not answer.accepted:
-        raise click.ClickException(_problem(answer))
+        raise click.ClickException(problem(answer))
     if answer.body is None:
         raise click.ClickException(
             f"{url} answered with status {answer.status}, but not in JSON: is it a gateway?"
@@ -115,7 +115,7 @@ def _content_type(path: Path, content: bytes) -> str:
     return f"{guessed}; charset=utf-8"
 
 
-def _problem(answer: Answer) -> str:
+def problem(answer: Answer) -> str:
     """Return what an RFC 9457 problem says, its faults one a line, or the bare status for any other body."""
     body = answer.body
     if not isinstance(body, dict):

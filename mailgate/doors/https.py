@@ -6,6 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 from mailgate.doors.answers import Answer, refused
 from mailgate.doors.authorise import AuthorisedRoutes
 from mailgate.doors.desk import DOOR, Desk
+from mailgate.doors.est import EnrolmentRoutes
 from mailgate.doors.reading import decode_submission, refuse_query
 from mailgate.doors.request import GatewayRequest, Result
 from mailgate.doors.settings import LimitSettings
@@ -69,11 +70,14 @@ def make_https_door(
     connections: ConnectionLimits,
     clock: IReactorTime,
     journal: Journal,
+    enrolment: EnrolmentRoutes | None = None,
 ) -> HttpsDoor:
     """Return the door; nothing listens yet. `connections` may be other doors' too."""
     desk = Desk(intake, trust, limits, journal, clock)
     patience = Patience()
     routes = MessageRoutes(intake, desk, clock, patience).routes
+    if enrolment is not None:
+        enrolment.register(routes)
     site = Site(desk, routes.dispatch)
     factory = MutualTLSFactory(
         trust,

@@ -13,17 +13,17 @@ _ENVELOPE = frozenset({b"from", b"to"})
 
 def decode_submission(request: GatewayRequest, max_recipients: int, now: float) -> Submission | Refusal:
     """Return the message that a request submits, or why it is none."""
-    media_type = _media_type(request)
+    kind = media_type(request)
     if len(request.requestHeaders.getRawHeaders(b"Idempotency-Key") or ()) > 1:
         return _TWO_KEYS
     key = parse_idempotency_key(request.header(b"Idempotency-Key"))
     if isinstance(key, Refusal):
         return key
-    if media_type == "application/json":
+    if kind == "application/json":
         return refuse_query(request) or decode_message(
             request.body, idempotency_key=key, now=now, max_recipients=max_recipients
         )
-    if media_type == "message/rfc822":
+    if kind == "message/rfc822":
         return refuse_query(request, _ENVELOPE) or decode_rfc822(
             request.body,
             mail_from=_values(request, b"from"),
@@ -49,16 +49,16 @@ def refuse_query(request: GatewayRequest, known: frozenset[bytes] = frozenset())
     return Refusal(RefusalCode.VALIDATION_FAILED, "the query has a parameter that is unknown here", faults)
 
 
-def _media_type(request: GatewayRequest) -> str | None:
+def media_type(request: GatewayRequest) -> str | None:
     """Return the type of a body that can be read as it is, in lower case."""
     if request.header(b"Content-Encoding") not in {None, "identity"}:
         return None
-    media_type, _, parameters = (request.header(b"Content-Type") or "").lower().partition(";")
+    found, _, parameters = (request.header(b"Content-Type") or "").lower().partition(";")
     for parameter in parameters.split(";"):
         name, _, value = parameter.strip().partition("=")
         if name == "charset" and value.strip('"') not in {"utf-8", "us-ascii"}:
             return None
-    return media_type.strip()
+    return found.strip()
 
 
 def _values(request: GatewayRequest, parameter: bytes) -> list[str]:

@@ -15,6 +15,7 @@ from mailgate.doors.desk import Desk
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.ids import new_id
 from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.trust.factory import MutualTLSProtocol
 
 Result = Answer | Refusal
 Dispatch = Callable[["GatewayRequest"], Result | Deferred[Result]]
@@ -36,6 +37,7 @@ class Channel(Protocol):
     peer: PeerCertificate | None
     address: str
     persistent: int
+    transport: MutualTLSProtocol
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer the request that is being read, read no more of it, and close."""
@@ -66,6 +68,11 @@ class GatewayRequest(http.Request):
         self._limit = 0
         self._received = 0
         self._client = ""
+
+    @property
+    def certificate(self) -> bytes:
+        """The client's certificate, in DER."""
+        return self._connection.transport.peer_octets()
 
     @property
     def body(self) -> bytes:

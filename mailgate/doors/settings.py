@@ -1,6 +1,7 @@
 """What the doors are told of the settings."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
 
@@ -43,6 +44,21 @@ class HttpsSettings:
     """The ``[https]`` table: Twisted server endpoint strings."""
 
     listen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentSettings:
+    """
+    The ``[est]`` table.
+
+    Attributes:
+        directory: the folder of the CA that signs, as ``mailgate ca`` makes it.
+        days: how long a renewed certificate lasts.
+
+    """
+
+    directory: Path
+    days: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from msgspec import UNSET, UnsetType
 
 from mailgate.delivery.settings import Credentials, DeliverySettings, UpstreamSettings
-from mailgate.doors.settings import HttpsSettings, LimitSettings, LinesSettings
+from mailgate.doors.settings import EnrolmentSettings, HttpsSettings, LimitSettings, LinesSettings
 from mailgate.model.retry import RetrySchedule
 from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.rules import ClientRules
@@ -50,7 +50,7 @@ class SettingsError(Exception):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
-    The whole of ``mailgate.toml`` at `path`, checked; `lines` is None where there is no line door.
+    The whole of ``mailgate.toml`` at `path`, checked; `lines` and `est` are None where those are off.
 
     Attributes:
         files: every file that was read, or is going to be, from `path` on.
@@ -63,6 +63,7 @@ class Settings:
     limits: LimitSettings
     https: HttpsSettings
     lines: LinesSettings | None
+    est: EnrolmentSettings | None
     queue: QueueSettings
     delivery: DeliverySettings
     clients: tuple[ClientRules, ...]
@@ -122,6 +123,7 @@ def _assemble(path: Path, file: SettingsFile) -> Settings:
         limits=limits,
         https=HttpsSettings(listen=tuple(file.https.listen)),
         lines=None if file.lines is None else LinesSettings(listen=tuple(file.lines.listen)),
+        est=None if file.est is None else EnrolmentSettings(base / file.est.ca, file.est.days),
         queue=_queue(base, file.queue),
         delivery=DeliverySettings(
             hostname=hostname,

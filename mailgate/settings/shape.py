@@ -11,6 +11,7 @@ from msgspec.structs import FieldInfo, fields
 from mailgate.settings.tables import (
     ClientTable,
     DeliveryTable,
+    EstTable,
     HttpsTable,
     LimitsTable,
     LinesTable,
@@ -25,6 +26,7 @@ _TABLES: Mapping[str, type[Struct]] = {
     "limits": LimitsTable,
     "https": HttpsTable,
     "lines": LinesTable,
+    "est": EstTable,
     "queue": QueueTable,
     "delivery": DeliveryTable,
 }

@@ -48,6 +48,13 @@ class LinesTable(Table, frozen=True):
     listen: Listen = field(default_factory=lambda: ["tcp:8465"])
 
 
+class EstTable(Table, frozen=True):
+    """``[est]``."""
+
+    ca: File
+    days: Annotated[int, Meta(ge=1, le=3650)] = 90
+
+
 class QueueTable(Table, frozen=True):
     """``[queue]``."""
 
@@ -104,4 +111,5 @@ class SettingsFile(Table, frozen=True):
     limits: LimitsTable = field(default_factory=LimitsTable)
     https: HttpsTable = field(default_factory=HttpsTable)
     lines: LinesTable | None = None
+    est: EstTable | None = None
     delivery: DeliveryTable = field(default_factory=DeliveryTable)

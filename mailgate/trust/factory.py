@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -56,6 +57,13 @@ class MutualTLSProtocol(BufferingTLSTransport):
     def peer(self) -> PeerCertificate | None:
         """Who the peer has proved to be; None before the handshake is complete."""
         return self.handshake.peer if self._handshakeDone else None
+
+    def peer_octets(self) -> bytes:
+        """Return the peer's own certificate, in DER. The handshake must be complete."""
+        certificate = self.getPeerCertificate()
+        assert certificate is not None
+        octets: bytes = certificate.to_cryptography().public_bytes(Encoding.DER)
+        return octets
 
     def makeConnection(self, transport: ITransport) -> None:
         """Begin the handshake, and the time it may take."""

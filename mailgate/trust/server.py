@@ -14,6 +14,7 @@ from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.journal import Journal
 from mailgate.trust.authorities import Authorities, Objection
 from mailgate.trust.context import server_context
+from mailgate.trust.examine import Examination, examine
 from mailgate.trust.expiry import ExpiryWatch
 from mailgate.trust.files import load_credentials
 from mailgate.trust.generation import Generation
@@ -99,6 +100,10 @@ class ServerTrust:
     def object_to(self, peer: PeerCertificate) -> Objection | None:
         """Return why a peer whose chain was once verified is not accepted now, or None."""
         return self.generation.authorities.object_to(peer, self._now())
+
+    def examine(self, certificate: x509.Certificate, now: datetime) -> Examination:
+        """Return what a handshake with this certificate, and none beside it, would come to."""
+        return examine(certificate, (), self.generation, now)
 
     def saw(self, identity: ClientIdentity) -> None:
         """Note that a client has proved who it is."""

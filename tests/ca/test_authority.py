@@ -70,12 +70,12 @@ def contents(directory):
     }
 
 
-def test_the_ca_may_sign_leaves_and_crls_and_no_further_ca(authority, clock):
+def test_the_ca_may_sign_leaves_crls_and_cas_that_have_none_below_them(authority, clock):
     certificate = x509.load_pem_x509_certificate(authority.certificate_file.read_bytes())
 
     constraints = extension(certificate, x509.BasicConstraints)
     assert constraints.critical
-    assert constraints.value == x509.BasicConstraints(ca=True, path_length=0)
+    assert constraints.value == x509.BasicConstraints(ca=True, path_length=1)
     usage = extension(certificate, x509.KeyUsage)
     assert usage.critical
     assert (usage.value.key_cert_sign, usage.value.crl_sign, usage.value.digital_signature) == (True, True, False)

@@ -43,6 +43,13 @@ class Client:
         response = self.connection.getresponse()
         return Answer(response.status, response.headers, json.loads(response.read()))
 
+    def fetch(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str, bytes]:
+        """Make one request whose answer is no JSON; return status, content type and content."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.connection.request(method, path, body, named)
+        response = self.connection.getresponse()
+        return response.status, response.headers["Content-Type"], response.read()
+
     def submit(self, message: dict[str, object], **headers: str) -> Answer:
         """Submit a message as JSON."""
         body = json.dumps(message, ensure_ascii=False).encode()

@@ -1,0 +1,166 @@
+"""A client renews its certificate at the gateway, with nobody's help."""
+
+import base64
+import shutil
+import subprocess
+import sys
+
+import pytest
+from cryptography import x509
+from harness.gateway import message
+
+from mailgate.ca.authority import CertificateAuthority, ClientRequest
+from mailgate.ca.issue import KeyType
+from mailgate.ca.revoking import Revoking
+from mailgate.demo.stage import CLIENT
+
+
+@pytest.fixture
+def renewing(new_gateway, internal):
+    """A gateway that signs with an intermediate of the CA that its clients know."""
+    gateway = new_gateway(internal.port)
+    certificates = gateway.stage.certificates
+    root = CertificateAuthority(certificates)
+    below = CertificateAuthority(certificates / "issuing")
+    if not below.certificate_file.exists():
+        below.create_below(root, "발급 CA", KeyType.EC, 300, force=False)
+    bundle = root.certificate_file.read_text() + below.certificate_file.read_text()
+    (certificates / "clients-ca.crt").write_text(bundle)
+    gateway.tables["tls"]["client_ca"] = "certs/clients-ca.crt"
+    gateway.tables["est"] = {"ca": "certs/issuing", "days": 45}
+    return gateway
+
+
+def renew(gateway, *options, name=CLIENT):
+    certificates = gateway.stage.certificates
+    url = f"https://localhost:{gateway.port}"
+    files = ("--cert", certificates / f"{name}.crt", "--key", certificates / f"{name}.key")
+    command = [
+        sys.executable,
+        "-c",
+        "from mailgate.cli import main; main()",
+        "renew",
+        "--url",
+        url,
+        *files,
+        "--ca",
+        certificates / "ca.crt",
+    ]
+    return subprocess.run([*map(str, command), *options], capture_output=True, text=True, check=False)
+
+
+def certificate(gateway, name=CLIENT):
+    return x509.load_pem_x509_certificate((gateway.stage.certificates / f"{name}.crt").read_bytes())
+
+
+def test_the_next_certificate_is_taken_at_once_and_the_old_one_too(renewing):
+    gateway = renewing.start()
+    certificates = gateway.stage.certificates
+    before = certificate(gateway)
+    for end in ("crt", "key"):
+        shutil.copy(certificates / f"{CLIENT}.{end}", certificates / f"before.{end}")
+    done = renew(gateway)
+    assert done.returncode == 0, done.stderr
+    after = certificate(gateway)
+    assert after.public_key() != before.public_key()
+    assert after.subject == before.subject
+    assert (certificates / f"{CLIENT}.key").stat().st_mode & 0o077 == 0
+    for name in (CLIENT, "before"):
+        with gateway.client(name) as client:
+            assert client.submit(message()).status == 202
+    [event] = gateway.events("certificate.renewed")
+    assert (event["client"], event["serial"]) == (CLIENT, f"{after.serial_number:x}")
+    again = renew(gateway, "--keep-key")
+    assert again.returncode == 0, again.stderr
+    assert certificate(gateway).public_key() == after.public_key()
+    assert "good for 44 more days" in renew(gateway, "--if-within", "30").stdout
+
+
+def test_a_client_that_is_revoked_by_name_is_so_with_what_it_renewed(renewing):
+    gateway = renewing
+    certificates = gateway.stage.certificates
+    issuing = CertificateAuthority(certificates / "issuing")
+    lists = [Revoking(CertificateAuthority(certificates)), Revoking(issuing)]
+    for each in lists:
+        each.renew(30, only_if_due=False)
+
+    def bundle():
+        octets = "".join(each.list_file.read_text() for each in lists)
+        (certificates / "all.crl").write_text(octets)
+
+    bundle()
+    gateway.tables["tls"]["client_crl"] = "certs/all.crl"
+    gateway.start()
+    assert renew(gateway).returncode == 0
+    lists[1].revoke(CLIENT, "key-compromise", 30)
+    with gateway.device() as device:
+        bundle()
+        assert device.line() == "535 5.7.8 - certificate revoked"
+    done = renew(gateway)
+    assert done.returncode == 1
+    assert "refused our certificate" in done.stderr
+
+
+def test_an_entry_that_names_a_fingerprint_is_not_renewed_into_nobody(renewing):
+    gateway = renewing
+    fingerprint = CertificateAuthority(gateway.stage.certificates)
+    [issued] = fingerprint.issue_clients([ClientRequest("pinned")], KeyType.EC, 30, force=False)
+    pin = issued.certificate.fingerprint(issued.certificate.signature_hash_algorithm).hex()
+    gateway.tables["clients.pinned"] = {"senders": ["*@example.com"], "certificates": [f"SHA256:{pin}"]}
+    gateway.start()
+    done = renew(gateway, name="pinned")
+    assert done.returncode == 1
+    assert "would not be that of the client" in done.stderr
+    assert certificate(gateway, "pinned") == issued.certificate
+
+
+def test_without_est_there_is_nothing_at_its_paths(gateway):
+    done = renew(gateway)
+    assert done.returncode == 1
+    assert "there is nothing at this path" in done.stderr
+
+
+def test_openssl_and_any_est_client_speak_it(renewing, tmp_path):
+    gateway = renewing.start()
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the openssl program is not installed")
+
+    def run(*arguments):
+        done = subprocess.run([openssl, *map(str, arguments)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    certificates = gateway.stage.certificates
+    run(
+        *("x509", "-x509toreq", "-in", certificates / f"{CLIENT}.crt", "-signkey", certificates / f"{CLIENT}.key"),
+        *("-copy_extensions", "copyall", "-out", tmp_path / "request.pem"),
+    )
+    lines = (tmp_path / "request.pem").read_text().splitlines()
+    body = "\n".join(line for line in lines if ":" not in line and not line.startswith("-----"))
+    with gateway.client() as client:
+        authorities = client.fetch("GET", "/.well-known/est/cacerts")
+        issued = client.fetch(
+            "POST", "/.well-known/est/simplereenroll", body.encode(), Content_Type="application/pkcs10"
+        )
+        assert (
+            client.request("POST", "/.well-known/est/simplereenroll", b"x", Content_Type="text/plain").status
+            == 415
+        )
+    for name, (status, kind, content) in (("ca", authorities), ("leaf", issued)):
+        assert status == 200, content
+        assert kind.startswith("application/pkcs7-mime")
+        (tmp_path / f"{name}.p7").write_bytes(base64.b64decode(content))
+        run(
+            "pkcs7",
+            "-inform",
+            "DER",
+            "-in",
+            tmp_path / f"{name}.p7",
+            "-print_certs",
+            "-out",
+            tmp_path / f"{name}.pem",
+        )
+    assert "OK" in run(
+        *("verify", "-CAfile", certificates / "ca.crt", "-untrusted", tmp_path / "ca.pem", tmp_path / "leaf.pem")
+    )
