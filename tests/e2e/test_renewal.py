@@ -4,6 +4,7 @@ import base64
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -13,6 +14,8 @@ from mailgate.ca.authority import CertificateAuthority, ClientRequest
 from mailgate.ca.issue import KeyType
 from mailgate.ca.revoking import Revoking
 from mailgate.demo.stage import CLIENT
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -164,3 +167,31 @@ def test_openssl_and_any_est_client_speak_it(renewing, tmp_path):
     assert "OK" in run(
         *("verify", "-CAfile", certificates / "ca.crt", "-untrusted", tmp_path / "ca.pem", tmp_path / "leaf.pem")
     )
+
+
+def test_a_device_with_a_shell_renews_when_it_is_due(renewing):
+    gateway = renewing
+    certificates = gateway.stage.certificates
+    authority = CertificateAuthority(certificates)
+    authority.issue_clients([ClientRequest(CLIENT)], KeyType.EC, 20, force=True)
+    gateway.start()
+    before = certificate(gateway)
+
+    def run(days, port=gateway.port):
+        files = (certificates / f"{CLIENT}.crt", certificates / f"{CLIENT}.key", certificates / "ca.crt")
+        command = [ROOT / "examples/shell/renew.sh", f"localhost:{port}", *files, days]
+        return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+
+    assert run(10).returncode == 0
+    assert certificate(gateway) == before
+    done = run(30)
+    assert done.returncode == 0, done.stderr
+    after = certificate(gateway)
+    assert after != before
+    assert after.public_key() == before.public_key()
+    with gateway.client() as client:
+        assert client.submit(message()).status == 202
+    gateway.stop()
+    assert run(90).returncode == 4
+    assert certificate(gateway) == after
+    assert not list(certificates.glob(".renew.*"))
