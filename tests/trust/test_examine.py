@@ -2,18 +2,15 @@
 
 import ssl
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from harness.pki import DAY, NOW
 
 from mailgate.trust.examine import examine
-
-NOW = datetime.now(UTC).replace(microsecond=0)
-DAY = timedelta(days=1)
 
 
 class Court:

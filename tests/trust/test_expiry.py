@@ -1,19 +1,17 @@
 """What ends is told in time, and not too often."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from harness.pki import DAY, NOW
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailgate.model.identity import ClientIdentity
 from mailgate.trust.certificate import peer_certificate
 
-NOW = datetime.now(UTC).replace(microsecond=0)
-DAY = timedelta(days=1)
 HOUR = 3600
 
 

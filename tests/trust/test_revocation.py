@@ -1,19 +1,17 @@
 """CRLs are read, checked, and told of, before anyone meets them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from harness.pki import DAY, NOW
 
 from mailgate.trust.certificate import key_identifier
 from mailgate.trust.revocation import read_revocation_lists
 from mailgate.trust.settings import TrustError
-
-NOW = datetime.now(UTC).replace(microsecond=0)
-DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="session")

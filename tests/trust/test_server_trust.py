@@ -3,7 +3,6 @@
 import errno
 import ssl
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
@@ -17,13 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from harness.pki import DAY, NOW
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailgate.trust.server import ServerTrust
 from mailgate.trust.settings import TrustError
 
-NOW = datetime.now(UTC).replace(microsecond=0)
-DAY = timedelta(days=1)
 SERVER = [ExtendedKeyUsageOID.SERVER_AUTH]
 NAMES = [x509.DNSName("gate.example.com")]
 
