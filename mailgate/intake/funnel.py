@@ -97,12 +97,12 @@ class Intake:
             return succeed(self._refused(identity, origin, DRAINING if self._draining else UNKNOWN))
         message = self._compose(identity, rules, submission, origin, now)
         refusal = self._judge(rules, submission.parties, len(message.content))
-        late = too_late(submission.scheduled_at, submission.expires_at, now)
-        if refusal is None and submission.dry_run:
-            return succeed(_dry_run(rules, message) if late is None else self._refused(identity, origin, late))
         if refusal is not None:
             return succeed(self._refused(identity, origin, refusal))
-        hurdle = late or self._take(identity, rules, now)
+        hurdle = too_late(submission.scheduled_at, submission.expires_at, now) or self._admission()
+        if submission.dry_run:
+            return succeed(_dry_run(rules, message) if hurdle is None else self._refused(identity, origin, hurdle))
+        hurdle = hurdle or self._take(identity, rules, now)
         # Cancelled itself, the storing would tell of a refusal, and nobody would deliver what is stored after all.
         answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
         Deferred.fromCoroutine(self._store(identity, rules, message, origin, hurdle)).addBoth(answer.callback)
@@ -145,7 +145,7 @@ class Intake:
         return Deferred.fromCoroutine(self._describe(identity))
 
     def _judge(self, rules: ClientRules, parties: Parties, size: int) -> Refusal | None:
-        return decide(rules, parties, size=size, max_message=self.limits.max_message) or self._admission()
+        return decide(rules, parties, size=size, max_message=self.limits.max_message)
 
     async def _check(self, identity: ClientIdentity, outline: Outline) -> Refusal | None:
         rules = self.directory.rules(identity.label)
@@ -155,9 +155,8 @@ class Intake:
         if refusal is not None:
             return refusal
         now = self._clock.seconds()
-        hurdle = too_late(outline.scheduled_at, outline.expires_at, now) or self._rate_used_up(
-            identity, rules, now
-        )
+        hurdle = too_late(outline.scheduled_at, outline.expires_at, now) or self._admission()
+        hurdle = hurdle or self._rate_used_up(identity, rules, now)
         hurdle = hurdle or await self._quota_used_up(identity, rules, now)
         return hurdle and await self._records.unless_repeat(identity.client, outline.idempotency_key, hurdle)
 

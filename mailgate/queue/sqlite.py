@@ -161,12 +161,13 @@ class SqliteDatabase:
         return code is not None and code not in _CONCERNS_ONE
 
     def close(self) -> None:
-        """Move the log into the file, and let the next gateway have it."""
+        """Move the log into the file, and let the next gateway have it, with the log where the disk is full."""
         try:
             with self.engine.connect() as connection:
                 _driver(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         except (DBAPIError, sqlite3.Error) as error:
-            raise self.explain(error) from error
+            if _result_code(error) != sqlite3.SQLITE_FULL:
+                raise self.explain(error) from error
         finally:
             self.engine.dispose()
             os.close(self._lock)

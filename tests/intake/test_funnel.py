@@ -165,6 +165,14 @@ def test_the_repeat_of_a_message_is_answered_when_its_time_has_passed_too(house)
     assert house.submit(idempotency_key="b7-12", scheduled_at=now).code is RefusalCode.IDEMPOTENCY_KEY_REUSED
 
 
+def test_the_repeat_of_a_message_is_answered_while_the_disk_is_full_too(house):
+    first = house.submit(idempotency_key="b7-12")
+    house.refusal = Refusal(RefusalCode.DISK_LOW, "full", retry_after=60)
+    assert house.submit(idempotency_key="b7-12") == dataclasses.replace(first, replayed=True)
+    assert house.submit(idempotency_key="b7-13").code is RefusalCode.DISK_LOW
+    assert house.submit(dry_run=True).code is RefusalCode.DISK_LOW
+
+
 def test_the_quota_is_counted_on_disk(house, rules):
     house.allow(rules(quota=Rate(1, 86400.0)))
     assert isinstance(house.submit(), Receipt)

@@ -121,7 +121,7 @@ class Answering:
             if refusal is None:
                 return _CHECKED
             reply = refused(refusal)
-            self._tell_refusal(reply, owed.request_id)
+            self._tell_refusal(reply, owed.request_id, refusal.detail)
             return reply
 
         self._answer(owed, self._desk.check(identity, check.outline).addCallback(answer))
@@ -147,11 +147,11 @@ class Answering:
         if owed.reply is None:
             owed.reply = reply if reply.key else reply.of(owed.key)
 
-    def _tell_refusal(self, reply: Reply, request_id: str) -> None:
+    def _tell_refusal(self, reply: Reply, request_id: str, detail: str = "") -> None:
         identity = self._desk.identify(self._peer)
         self._desk.tell_refusal(
             reply.reason,
-            reply.text,
+            detail or reply.text,
             request_id=request_id,
             address=self._address,
             client=None if isinstance(identity, Refusal) else identity.client,

@@ -21,8 +21,8 @@ IDLE_SECONDS = 600.0
 MOST_MISTAKES = 10
 """After so many replies from 500 to 504 the connection closes: whoever is there doesn't speak this protocol."""
 
-EVENTS_A_TURN = 32
-"""So much is taken from one client before the others have their turn."""
+LINES_A_TURN = 128
+"""So much is taken from one client before the others have their turn; counted octets are a few lines."""
 
 UNWATCHED_OCTETS = 8 * 1024
 """Replies of so many octets are written without a look at whether the client reads them."""
@@ -244,12 +244,12 @@ class LineConnection(Protocol):
             self._conversation = None
 
     def _take_turn(self, talk: Conversation) -> bool:
-        """Take events and tell replies by turns; return whether as much was taken as one turn may take."""
-        left = EVENTS_A_TURN
+        """Take lines and tell replies by turns; return whether as much was taken as one turn may take."""
+        left = LINES_A_TURN
         more = True
         while more and not self._closing:
             listens = not (self._blocked or self._draining or self._had_turn)
-            taken = talk.take_events(self._heard_at, left) if listens else 0
+            taken = talk.take_lines(self._heard_at, left) if listens else 0
             left -= taken
             more = self._tell_replies(talk) or taken > 0
         return left == 0

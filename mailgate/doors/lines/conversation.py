@@ -63,18 +63,17 @@ class Conversation:
         """Take what the client sent."""
         self._session.feed(octets)
 
-    def take_events(self, heard_at: float, most: int) -> int:
-        """Owe the replies to so many events, as far as may be owed; return to how many."""
-        taken = 0
-        while taken < most and not self._answering.full and (event := self._session.next_event()) is not None:
+    def take_lines(self, heard_at: float, most: int) -> int:
+        """Look at so many lines, and owe the replies to them as far as may be owed; return at how many."""
+        before = self._session.looked
+        while not self._answering.full and (event := self._session.next_event(before + most)) is not None:
             self._answering.take(event)
-            taken += 1
             if self._answering.ended:
                 self._session.close()
         if self._session.message is not self.message:
             self.message = self._session.message
             self.message_since = heard_at
-        return taken
+        return self._session.looked - before
 
     def told(self) -> Iterator[Reply]:
         """Yield, and owe no more, each reply that is known and whose turn it is."""

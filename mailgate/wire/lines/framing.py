@@ -6,6 +6,7 @@ from dataclasses import dataclass
 MAX_LINE = 1024
 """Octets of a line with its end."""
 
+_BLANK = re.compile(rb"(?:\r?\n)+")
 _HEAD = re.compile(rb"([A-Za-z]{1,16})(?:#(0|[1-9][0-9]{0,8}))?")
 
 
@@ -105,17 +106,16 @@ class Framing:
         return _END
 
     def _next_line(self) -> Line | Broken | None:
-        while self._buffer:
-            feed = self._buffer.find(b"\n", 0, MAX_LINE)
-            if feed < 0:
-                too_long = len(self._buffer) >= MAX_LINE
-                return self._break(f"a line is longer than {MAX_LINE} octets") if too_long else None
-            line = bytes(self._buffer[:feed])
-            del self._buffer[: feed + 1]
-            line = line.removesuffix(b"\r")
-            if line:
-                return self._read_line(line)
-        return None
+        blank = _BLANK.match(self._buffer)
+        if blank is not None:
+            del self._buffer[: blank.end()]
+        feed = self._buffer.find(b"\n", 0, MAX_LINE)
+        if feed < 0:
+            too_long = len(self._buffer) >= MAX_LINE
+            return self._break(f"a line is longer than {MAX_LINE} octets") if too_long else None
+        line = bytes(self._buffer[:feed])
+        del self._buffer[: feed + 1]
+        return self._read_line(line.removesuffix(b"\r"))
 
     def _read_line(self, line: bytes) -> Line | Broken:
         if b"\0" in line:

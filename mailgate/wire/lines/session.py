@@ -84,12 +84,18 @@ class LineSession:
     Any split of the same octets gives the same events. At most one line and one field are kept beside the open
     message, whose parts go to stores of `new_store`, and what was fed and not yet asked for. `clock` tells
     seconds since the epoch. Nothing comes after an Answer that closes.
+
+    Attributes:
+        message: the message that is open, or None.
+        looked: how many lines and stretches of counted octets were looked at.
+
     """
 
-    __slots__ = ("_clock", "_field", "_framing", "_into", "_limits", "_line", "_new_store", "message")
+    __slots__ = ("_clock", "_field", "_framing", "_into", "_limits", "_line", "_new_store", "looked", "message")
 
     def __init__(self, limits: LineLimits, new_store: Callable[[], Store], clock: Callable[[], float]) -> None:
         self.message: LineMessage | None = None
+        self.looked = 0
         self._limits = limits
         self._new_store = new_store
         self._clock = clock
@@ -113,12 +119,13 @@ class LineSession:
         if self._framing is not None:
             self._framing.feed(octets)
 
-    def next_event(self) -> Event | None:
-        """Return the next event, or None until more is fed."""
-        while self._framing is not None:
+    def next_event(self, most: int | None = None) -> Event | None:
+        """Return the next event, or None until more is fed; or before `looked` would be more than `most`."""
+        while self._framing is not None and (most is None or self.looked < most):
             piece = self._framing.next_piece()
             if piece is None:
                 return None
+            self.looked += 1
             event = self._handle(piece)
             if event is not None:
                 return event

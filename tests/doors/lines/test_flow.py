@@ -4,11 +4,13 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailgate.doors.lines.answering import MOST_OWED
-from mailgate.doors.lines.connection import EVENTS_A_TURN
+from mailgate.doors.lines.connection import LINES_A_TURN
 from mailgate.doors.lines.spool import IN_MEMORY
 
 MANY = 10_000
 BUFFER = 64 * 1024
+LINES = 5
+"""Of `message`."""
 
 
 def message(number, text="x"):
@@ -121,13 +123,24 @@ class FlowTests(SynchronousTestCase):
         self.house.queue.hold = True
         device = self.house.connect_device().greeted()
         device.hand_over(b"".join(message(number) for number in range(100)))
-        self.assertEqual(len(self.house.queue.waiting), EVENTS_A_TURN)
+        self.assertEqual(len(self.house.queue.waiting), LINES_A_TURN // LINES)
         self.assertEqual(device.wire.producerState, "paused")
         device.hand_over(b"PING\n")
-        self.assertEqual(len(self.house.queue.waiting), EVENTS_A_TURN)
+        self.assertEqual(len(self.house.queue.waiting), LINES_A_TURN // LINES)
         self.house.clock.advance(0)
         self.assertEqual(len(self.house.queue.waiting), 100)
         self.assertEqual(device.wire.producerState, "producing")
+
+    def test_lines_that_ask_nothing_count_too(self):
+        device, other = (self.house.connect_device().greeted() for _ in range(2))
+        for octets in (b"MAIL k\n" + b"TEXT a\n" * 2000, b"TEXT#0\n\n" * 1000):
+            device.hand_over(octets)
+            self.assertEqual(device.wire.producerState, "paused")
+            self.house.clock.advance(0)
+            self.assertEqual(device.wire.producerState, "producing")
+        device.hand_over(b"\n" * 10_000 + b"DROP\n")
+        self.assertEqual([line[:12] for line in device.lines()], ["250 2.0.0 k "])
+        self.assertEqual(len(other.say("PING\n")), 1)
 
     def test_one_that_went_before_its_turn_came_again_is_served_to_the_end(self):
         device = self.house.connect_device().greeted()
@@ -140,7 +153,7 @@ class FlowTests(SynchronousTestCase):
         device.hand_over(b"".join(message(number) for number in range(100)))
         device._server.wrappedProtocol.abort()
         self.house.clock.advance(0)
-        self.assertEqual(len(self.house.queue.messages), EVENTS_A_TURN)
+        self.assertEqual(len(self.house.queue.messages), LINES_A_TURN // LINES)
         self.assertEqual(self.house.lines._desk.connections._open.watched, set())
 
     def test_what_was_sent_completely_is_stored_although_the_client_has_gone(self):
