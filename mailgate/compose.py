@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import (
@@ -19,9 +20,11 @@ from mailgate.doors.https import HttpsDoor, make_https_door
 from mailgate.doors.lines import LineDoor, make_line_door
 from mailgate.doors.lines.spool import Spools
 from mailgate.enrolment import make_enrolment
-from mailgate.intake import Intake, Limits
+from mailgate.intake import Admission, Intake, Limits
 from mailgate.model.journal import Journal
 from mailgate.ops.descriptors import connections_for
+from mailgate.ops.listener import make_site
+from mailgate.ops.metrics import CountsCollector, TrustCollector
 from mailgate.policy.clients import ClientDirectory
 from mailgate.queue.admission import DiskAdmission
 from mailgate.queue.interface import QueueError
@@ -85,6 +88,14 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         ports.append(Ports(reactor, "lines", settings.lines.listen, lines.factory))
     reloader = Reloader(settings, trust, intake, connections, upstreams, doors, journal, reactor)
     hangup = Hangup(reloader.reload, reactor)
+    if settings.ops is not None:
+        registry = CollectorRegistry()
+        registry.register(TrustCollector(trust, reactor))
+        registry.register(
+            CountsCollector("mailgate_reloads", "Reloads, by outcome.", "outcome", lambda: reloader.outcomes)
+        )
+        site = make_site(registry, lambda: _not_ready(intake, admission))
+        ports.append(Ports(reactor, "ops", settings.ops.listen, site))
     return Stages(
         [
             Part(_nothing, lambda: _end(journal, trust)),
@@ -97,6 +108,13 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
             Part(lambda: _begin(journal, settings.path), lambda: succeed(None)),
         ]
     )
+
+
+def _not_ready(intake: Intake, admission: Admission) -> str | None:
+    if intake.draining:
+        return "the gateway is shutting down"
+    refusal = admission()
+    return None if refusal is None else refusal.detail
 
 
 def _nothing() -> None:

@@ -36,6 +36,10 @@ class Reloader:
     ``[tls]``, ``[clients]``, ``[limits]`` and the upstreams' certificates are taken together; anything that is
     wrong with one of them leaves all as it was, and the journal says what. Connections go on, but for those whose
     client may not be here any more.
+
+    Attributes:
+        outcomes: how many reloads were ``done``, and how many ``failed``.
+
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Reloader:
         journal: Journal,
         clock: IReactorTime,
     ) -> None:
+        self.outcomes = {"done": 0, "failed": 0}
         self._settings = settings
         self._trust = trust
         self._intake = intake
@@ -77,6 +82,7 @@ class Reloader:
             generation = self._trust.prepare(settings.tls)
             upstreams = make_upstream_tls(self._settings.delivery)
         except (SettingsError, TrustError, DeliveryError) as error:
+            self.outcomes["failed"] += 1
             self._journal.record("reload.failed", reason=str(error))
             return
         self._trust.use(generation)
@@ -91,6 +97,7 @@ class Reloader:
         self._files.watch(settings.files)
         before, after = _fixed(self._settings), _fixed(settings)
         restart = [name for name in before if before[name] != after[name]]
+        self.outcomes["done"] += 1
         self._journal.record("reload.done", needs_restart=restart or None)
         for door in self._doors:
             door.reload(limits)
@@ -103,6 +110,7 @@ def _fixed(settings: Settings) -> Mapping[str, object]:
         "https": settings.https,
         "lines": settings.lines,
         "est": settings.est,
+        "ops": settings.ops,
         "queue": settings.queue,
         "upstream": settings.delivery.upstreams,
         "delivery": settings.delivery.schedule,

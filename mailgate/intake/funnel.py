@@ -69,6 +69,11 @@ class Intake:
         self._attempts = Attempts(clock)
         self._records = Records(queue, journal)
 
+    @property
+    def draining(self) -> bool:
+        """Whether every further submission is refused."""
+        return self._draining
+
     def drain(self) -> None:
         """Refuse every further submission; those under way go on."""
         self._draining = True

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from mailgate.delivery.settings import Credentials, DeliverySettings, UpstreamSettings
 from mailgate.doors.settings import EnrolmentSettings, HttpsSettings, LimitSettings, LinesSettings
 from mailgate.model.retry import RetrySchedule
+from mailgate.ops.settings import OpsSettings
 from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.rules import ClientRules
 from mailgate.queue.interface import QueueSettings
@@ -50,7 +51,7 @@ class SettingsError(Exception):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
-    The whole of ``mailgate.toml`` at `path`, checked; `lines` and `est` are None where those are off.
+    The whole of ``mailgate.toml`` at `path`, checked; `lines`, `est` and `ops` are None where those are off.
 
     Attributes:
         files: every file that was read, or is going to be, from `path` on.
@@ -64,6 +65,7 @@ class Settings:
     https: HttpsSettings
     lines: LinesSettings | None
     est: EnrolmentSettings | None
+    ops: OpsSettings | None
     queue: QueueSettings
     delivery: DeliverySettings
     clients: tuple[ClientRules, ...]
@@ -124,6 +126,7 @@ def _assemble(path: Path, file: SettingsFile) -> Settings:
         https=HttpsSettings(listen=tuple(file.https.listen)),
         lines=None if file.lines is None else LinesSettings(listen=tuple(file.lines.listen)),
         est=None if file.est is None else EnrolmentSettings(base / file.est.ca, file.est.days),
+        ops=None if file.ops is None else OpsSettings(listen=tuple(file.ops.listen)),
         queue=_queue(base, file.queue),
         delivery=DeliverySettings(
             hostname=hostname,

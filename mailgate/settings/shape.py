@@ -15,6 +15,7 @@ from mailgate.settings.tables import (
     HttpsTable,
     LimitsTable,
     LinesTable,
+    OpsTable,
     QueueTable,
     SettingsFile,
     TlsTable,
@@ -27,6 +28,7 @@ _TABLES: Mapping[str, type[Struct]] = {
     "https": HttpsTable,
     "lines": LinesTable,
     "est": EstTable,
+    "ops": OpsTable,
     "queue": QueueTable,
     "delivery": DeliveryTable,
 }

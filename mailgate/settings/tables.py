@@ -48,6 +48,12 @@ class LinesTable(Table, frozen=True):
     listen: Listen = field(default_factory=lambda: ["tcp:8465"])
 
 
+class OpsTable(Table, frozen=True):
+    """``[ops]``."""
+
+    listen: Listen = field(default_factory=lambda: ["tcp:9180:interface=127.0.0.1"])
+
+
 class EstTable(Table, frozen=True):
     """``[est]``."""
 
@@ -112,4 +118,5 @@ class SettingsFile(Table, frozen=True):
     https: HttpsTable = field(default_factory=HttpsTable)
     lines: LinesTable | None = None
     est: EstTable | None = None
+    ops: OpsTable | None = None
     delivery: DeliveryTable = field(default_factory=DeliveryTable)

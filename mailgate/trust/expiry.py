@@ -25,8 +25,19 @@ _MOST_TOLD = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Ending:
-    """Something that ends: what it is, whose, and when."""
+class Ending:
+    """
+    Something that ends: what it is, whose, and when.
+
+    Attributes:
+        what: ``server certificate``, ``client CA``, ``CRL`` or ``client certificate``.
+        subject: whose certificate it is, or whose CRL.
+        serial: the certificate's serial number, or None.
+        ends: when it ends.
+        notices: at how many days before that it is told of.
+        client: the label of the client's entry, for a client certificate.
+
+    """
 
     what: str
     subject: str
@@ -44,6 +55,7 @@ class ExpiryWatch:
         self._clock = clock
         self._generation: Generation | None = None
         self._told: dict[tuple[str, str, datetime], int] = {}
+        self._seen: dict[str, datetime] = {}
         self._checking = LoopingCall(self._check)
         self._checking.clock = clock
 
@@ -65,16 +77,22 @@ class ExpiryWatch:
     def saw(self, identity: ClientIdentity) -> None:
         """Note the certificate that a client has just proved."""
         peer = identity.certificate
-        self._tell(
-            _Ending("client certificate", peer.subject, peer.serial, peer.not_after, client=identity.client)
-        )
+        self._seen[identity.label] = peer.not_after
+        self._tell(Ending("client certificate", peer.subject, peer.serial, peer.not_after, client=identity.client))
+
+    def endings(self) -> Iterator[Ending]:
+        """Yield what ends some day: of the generation in use, and what was last seen of each client's entry."""
+        if self._generation is not None:
+            yield from _endings(self._generation)
+        for label, ends in self._seen.items():
+            yield Ending("client certificate", label, None, ends, client=label)
 
     def _check(self) -> None:
-        assert self._generation is not None
-        for ending in _endings(self._generation):
-            self._tell(ending)
+        if self._generation is not None:
+            for ending in _endings(self._generation):
+                self._tell(ending)
 
-    def _tell(self, ending: _Ending) -> None:
+    def _tell(self, ending: Ending) -> None:
         left = ending.ends - datetime.fromtimestamp(self._clock.seconds(), UTC)
         notice = min((days for days in ending.notices if left <= days * _DAY), default=None)
         key = ending.what, ending.serial or ending.subject, ending.ends
@@ -94,7 +112,7 @@ class ExpiryWatch:
         )
 
 
-def _endings(generation: Generation) -> Iterator[_Ending]:
+def _endings(generation: Generation) -> Iterator[Ending]:
     yield _of("server certificate", generation.certificate)
     authorities = generation.authorities
     for authority in authorities.certificates:
@@ -102,9 +120,9 @@ def _endings(generation: Generation) -> Iterator[_Ending]:
     for found in (authorities.lists or {}).values():
         notice = (found.next_update - found.this_update) / 3
         notices = tuple(days for days in LIST_NOTICE_DAYS if days * _DAY <= notice)
-        yield _Ending("CRL", found.subject, None, found.next_update, notices)
+        yield Ending("CRL", found.subject, None, found.next_update, notices)
 
 
-def _of(what: str, certificate: x509.Certificate) -> _Ending:
+def _of(what: str, certificate: x509.Certificate) -> Ending:
     subject = certificate.subject.rfc4514_string()
-    return _Ending(what, subject, f"{certificate.serial_number:x}", certificate.not_valid_after_utc)
+    return Ending(what, subject, f"{certificate.serial_number:x}", certificate.not_valid_after_utc)

@@ -46,6 +46,7 @@ class MutualTLSProtocol(BufferingTLSTransport):
     factory: "MutualTLSFactory"
     _reason: Failure | None
     _steps = 0
+    _counted = False
     _deadline: IDelayedCall | None = None
 
     def __init__(self, factory: "MutualTLSFactory", wrapped: IProtocol, *, address: str) -> None:
@@ -98,6 +99,9 @@ class MutualTLSProtocol(BufferingTLSTransport):
         super()._checkHandshakeStatus()
         if self._handshakeDone and not self.disconnecting:
             self._stop_deadline()
+            if not self._counted:
+                self._counted = True
+                self.factory.count_handshake("completed")
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         super()._tlsShutdownFinished(reason)
@@ -192,8 +196,13 @@ class MutualTLSFactory(TLSMemoryBIOFactory):
         super().unregisterProtocol(p)
         self._limits.closed(p.address)
 
+    def count_handshake(self, outcome: str) -> None:
+        """Count a handshake that came to its end."""
+        self.trust.handshakes[self._door, outcome] += 1
+
     def tell_refusal(self, address: str, **fields: object) -> None:
         """Tell the journal whose handshake was refused, and why."""
+        self.count_handshake("refused")
         self.trust.refusals.record("handshake.refused", address=address, door=self._door, **fields)
 
 

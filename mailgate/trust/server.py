@@ -1,5 +1,6 @@
 """The one server context of all doors, replaced as a whole or not at all."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -33,6 +34,7 @@ class ServerTrust:
     Attributes:
         refusals: where the doors tell whom they refused.
         expiry: tells what ends soon, once it is started.
+        handshakes: how many there were, by door and by outcome: ``completed`` or ``refused``.
 
     """
 
@@ -41,6 +43,7 @@ class ServerTrust:
         self._clock = clock
         self.refusals = RefusalLog(journal, clock)
         self.expiry = ExpiryWatch(journal, clock)
+        self.handshakes: Counter[tuple[str, str]] = Counter()
         self._generation: Generation | None = None
         self.use(self.prepare(settings))
 

@@ -1,0 +1,69 @@
+"""What an operator's monitoring sees."""
+
+import http.client
+import json
+import os
+import re
+import signal
+
+import pytest
+from harness.waiting import until
+
+from mailgate.ca.authority import CertificateAuthority
+from mailgate.ca.revoking import Revoking
+from mailgate.demo.stage import CLIENT, free_port
+
+
+@pytest.fixture
+def watched(new_gateway, internal):
+    gateway = new_gateway(internal.port)
+    gateway.ops_port = free_port()
+    gateway.tables["ops"] = {"listen": [f"tcp:{gateway.ops_port}:interface=127.0.0.1"]}
+    Revoking(CertificateAuthority(gateway.stage.certificates)).renew(6, only_if_due=False)
+    gateway.tables["tls"]["client_crl"] = "certs/ca.crl"
+    return gateway.start()
+
+
+def ask(gateway, path):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def metric(gateway, line):
+    """Return the value of the metric that a line begins with."""
+    _, text = ask(gateway, "/metrics")
+    found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
+    return None if found is None else float(found[1])
+
+
+def test_it_lives_and_is_ready(watched):
+    assert ask(watched, "/livez") == (200, "ok\n")
+    status, body = ask(watched, "/readyz")
+    assert (status, json.loads(body)) == (200, {"ready": True, "reason": None})
+    assert ask(watched, "/")[0] == 404
+
+
+def test_a_reload_that_fails_is_counted_and_takes_nothing_away(watched):
+    watched.stage.settings.write_text("nonsense")
+    os.kill(watched.program.pid, signal.SIGHUP)
+    until(lambda: metric(watched, 'mailgate_reloads_total{outcome="failed"}') == 1, "the failure")
+    assert ask(watched, "/readyz")[0] == 200
+    watched.write_settings()
+    os.kill(watched.program.pid, signal.SIGHUP)
+    until(lambda: metric(watched, 'mailgate_reloads_total{outcome="done"}') == 1, "the reload")
+
+
+def test_handshakes_and_what_expires(watched):
+    with watched.device(), watched.client() as client:
+        assert client.request("GET", "/v1/whoami").status == 200
+    for door, count in (("lines", 1), ("https", 1)):
+        assert metric(watched, f'mailgate_handshakes_total{{door="{door}",outcome="completed"}}') == count
+    assert metric(watched, f'mailgate_certificate_expiry_days{{client="{CLIENT}"}}') > 300
+    assert metric(watched, 'mailgate_server_certificate_expiry_days{subject="CN=localhost"}') > 300
+    assert 5 < metric(watched, 'mailgate_crl_expiry_days{issuer="CN=mailgate demo CA"}') <= 6
+    assert metric(watched, 'mailgate_client_ca_expiry_days{subject="CN=mailgate demo CA"}') > 3000
