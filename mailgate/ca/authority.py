@@ -168,7 +168,7 @@ class CertificateAuthority:
             self._refuse_to_replace(self._leaf_files(stem), force=force, how="--force replaces it")
             key = issue.new_key(key_type)
             certificate = issue.new_leaf(issuer, key, subject, alternatives, Purpose.SERVER, self._clock(), days)
-            self._write_leaves([(stem, key, certificate)])
+            self._write_leaves(issuer, [(stem, key, certificate)])
         return self._issued(stem, issuer, certificate, days)
 
     def issue_clients(
@@ -186,7 +186,7 @@ class CertificateAuthority:
                 key = issue.new_key(key_type)
                 certificate = issue.new_leaf(issuer, key, stem, alternatives, Purpose.CLIENT, self._clock(), days)
                 leaves.append((stem, key, certificate))
-            self._write_leaves(leaves)
+            self._write_leaves(issuer, leaves)
         return [self._issued(stem, issuer, certificate, days) for stem, _, certificate in leaves]
 
     @contextmanager
@@ -254,15 +254,20 @@ class CertificateAuthority:
             if not force and (path.exists() or path.is_symlink()):
                 raise CertificateAuthorityError(f"{path} exists already: {how}.")
 
-    def _write_leaves(self, leaves: Sequence[tuple[str, LeafKey, x509.Certificate]]) -> None:
+    def _write_leaves(self, issuer: Issuer, leaves: Sequence[tuple[str, LeafKey, x509.Certificate]]) -> None:
+        # Whoever trusts the root alone needs the certificate in between.
+        ca = issuer.certificate
+        between = b"" if ca.subject == ca.issuer else issue.certificate_pem(ca)
         issued = self._directory / ISSUED
         issued.mkdir(files.DIRECTORY_MODE, exist_ok=True)
         batch: list[files.NewFile] = []
         for stem, key, certificate in leaves:
             certificate_file, key_file = self._leaf_files(stem)
-            kept = (*_certificates_in(certificate_file), certificate)
+            kept = (*_certificates_in(certificate_file)[:1], certificate)
             batch += self._copies(kept)
-            batch += [_key_file(key_file, key), _certificate_file(certificate_file, certificate)]
+            content = issue.certificate_pem(certificate) + between
+            batch.append(_key_file(key_file, key))
+            batch.append(files.NewFile(certificate_file, content, files.CERTIFICATE_MODE))
         files.write_all(batch)
 
     def _issued(self, stem: str, issuer: Issuer, certificate: x509.Certificate, days: int) -> Issued:

@@ -15,6 +15,10 @@ _TLS12_CIPHERS = b"@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
 # The longest chain from a client's certificate to a CA of ours.
 _DEPTH = 9
 
+# SSL_MODE_NO_AUTO_CHAIN, which pyOpenSSL doesn't name. Without it, OpenSSL sends our own certificate with those
+# CAs of clients that it was issued by: a kilobyte that small devices have no room for.
+_MODE_NO_AUTO_CHAIN = 0x8
+
 VerifyCallback = Callable[[SSL.Connection, X509, int, int, int], bool]
 SelectProtocol = Callable[[SSL.Connection, Sequence[bytes]], bytes | None]
 
@@ -44,7 +48,7 @@ def server_context(
         | SSL.OP_SINGLE_ECDH_USE
     )
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS | _MODE_NO_AUTO_CHAIN)
     context.set_cipher_list(_TLS12_CIPHERS)
     context.use_certificate(credentials.chain[0])
     for intermediate in credentials.chain[1:]:

@@ -127,6 +127,8 @@ def test_an_intermediate_signs_and_the_root_can_revoke_it(house, tmp_path, opens
     root = house.authority.certificate_file
     chain = ("-CAfile", root, "-untrusted", below.certificate_file)
     assert openssl("verify", "-purpose", "sslclient", *chain, issued.certificate_file).endswith(": OK\n")
+    # The file has the certificate in between, so that whoever knows the root alone can verify it.
+    assert issued.certificate_file.read_text().count("BEGIN CERTIFICATE") == 2
     assert [each for each in house.authority.issued() if "발급" in each.subject.rfc4514_string()]
     assert (tmp_path / "below/chain.crt").read_text().count("BEGIN CERTIFICATE") == 2
 

@@ -1,11 +1,13 @@
 """A gateway for devices, and the example clients as programs."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,16 @@ from mailgate.ca.issue import KeyType
 from mailgate.demo.stage import Stage
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DEVICES = ("camera", "hasty", "narrow")
+SMALL = "small-with-a-name-so-long-that-the-greeting-fills-the-buffer"
+DEVICES = {
+    "camera": {"senders": ["*@example.com"]},
+    "hasty": {"senders": ["*@example.com"], "rate": "1/second"},
+    "patient": {"senders": ["*@example.com"], "rate": "1/hour"},
+    "narrow": {"senders": ["narrow@example.com"]},
+    SMALL: {"senders": ["*@example.com"], "max_message": "100kB"},
+}
+STRANGER = "stranger"
+CLIENTS = ("mbedtls", "wolfssl", "micropython", "python", "shell")
 
 
 def missing_for(client: str) -> str | None:
@@ -48,6 +59,15 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """What an example said before it waits, and for how many seconds it does."""
+
+    reply: str
+    seconds: int
+    errors: str
+
+
+@dataclass(frozen=True)
 class Example:
     """One client; each takes the same arguments."""
 
@@ -55,12 +75,13 @@ class Example:
     command: list[str]
     certificates: Path
     ca: Path
+    environment: dict[str, str] = field(default_factory=dict)
 
     def key(self, key: str) -> str:
         """Return a key that no other example uses."""
         return f"{self.name}-{key}"
 
-    def send(
+    def arguments(
         self,
         port: int,
         key: str,
@@ -69,26 +90,52 @@ class Example:
         device: str = "camera",
         host: str = "localhost",
         sender: str = "cam3@example.com",
+        subject: str = "온도 경고, 81 °C",
         text: str = "3번 구역이 뜨겁습니다.",
-    ) -> Result:
-        """Run it to its end; the key is made its own."""
+    ) -> list[str]:
+        """Return what it is told on its command line; the key is made its own."""
         own = [self.certificates / f"{device}.crt", self.certificates / f"{device}.key"]
-        message = [self.key(key), sender, "ops@example.com", "온도 경고, 81 °C", text]
-        arguments = ["-t", tries, host, port, self.ca, *own, *message, *file]
-        done = subprocess.run(
-            [*self.command, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
-        )
-        return Result(done.returncode, done.stdout.splitlines(), done.stderr)
+        message = [self.key(key), sender, "ops@example.com", subject, text]
+        return [str(each) for each in ("-t", tries, host, port, self.ca, *own, *message, *file)]
+
+    def run(self, arguments: Sequence[str]) -> Result:
+        """Run it to its end."""
+        with self.start(arguments) as process:
+            output, errors = process.communicate(timeout=120)
+        return Result(process.returncode, output.splitlines(), errors)
+
+    @contextmanager
+    def start(self, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        """Start it; it has ended when the context has."""
+        with subprocess.Popen(
+            [*self.command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, **self.environment},
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def send(self, port: int, key: str, *file: object, **options: object) -> Result:
+        """Run it to its end with these arguments."""
+        return self.run(self.arguments(port, key, *file, **options))
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Build a target of the C example, outside of the sources."""
-    folder = tmp_path_factory.mktemp("c")
-    shutil.copytree(EXAMPLES / "c", folder, dirs_exist_ok=True)
 
-    def build(target: str) -> Path:
-        done = subprocess.run(["make", "-C", folder, target], capture_output=True, text=True, check=False)
+    def build(target: str, *flags: str) -> Path:
+        folder = tmp_path_factory.getbasetemp() / "-".join(("c", *flags)).replace("/", "_")
+        shutil.copytree(EXAMPLES / "c", folder, dirs_exist_ok=True)
+        # What was built in the sources by hand doesn't count.
+        command = ["make", "-B", "-C", folder, f"CFLAGS=-Os -g {' '.join(flags)}", target]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return folder / target
 
@@ -100,7 +147,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     prepared = Stage(tmp_path_factory.mktemp("devices"))
     prepared.prepare()
     authority = CertificateAuthority(prepared.certificates)
-    authority.issue_clients([ClientRequest(name) for name in DEVICES], KeyType.EC, DEFAULT_LEAF_DAYS, force=True)
+    requests = [ClientRequest(name) for name in (*DEVICES, STRANGER)]
+    authority.issue_clients(requests, KeyType.EC, DEFAULT_LEAF_DAYS, force=True)
     return prepared
 
 
@@ -113,12 +161,30 @@ def internal(stage: Stage) -> Iterator[InternalServer]:
 
 @pytest.fixture(scope="module")
 def gateway(stage: Stage, internal: InternalServer) -> Iterator[Gateway]:
-    made = Gateway(stage.folder, internal.port)
-    made.tables["clients.camera"] = {"senders": ["*@example.com"]}
-    made.tables["clients.hasty"] = {"senders": ["*@example.com"], "rate": "1/second"}
-    made.tables["clients.narrow"] = {"senders": ["narrow@example.com"]}
+    made = new_gateway(stage.folder, internal)
     yield made.start()
     made.end()
+
+
+@pytest.fixture
+def mortal(stage: Stage, internal: InternalServer, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway with the same certificates that nobody else needs."""
+    shutil.copytree(stage.certificates, tmp_path / "gateway" / "certs")
+    made = new_gateway(tmp_path / "gateway", internal)
+    yield made.start()
+    made.end()
+
+
+def new_gateway(folder: Path, internal: InternalServer) -> Gateway:
+    made = Gateway(folder, internal.port)
+    made.tables.update({f"clients.{name}": table for name, table in DEVICES.items()})
+    return made
+
+
+@pytest.fixture
+def small() -> str:
+    """Return the name of a client that may send 100 kB."""
+    return SMALL
 
 
 @pytest.fixture
@@ -144,8 +210,8 @@ def other_ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ca.crt"
 
 
-@pytest.fixture(params=["mbedtls", "wolfssl", "micropython", "python", "shell"])
-def example(request: pytest.FixtureRequest, built: Callable[[str], Path], stage: Stage) -> Example:
+@pytest.fixture(params=CLIENTS)
+def example(request: pytest.FixtureRequest, built: Callable[..., Path], stage: Stage) -> Example:
     """Each example in turn."""
     client = request.param
     reason = missing_for(client)
@@ -153,11 +219,32 @@ def example(request: pytest.FixtureRequest, built: Callable[[str], Path], stage:
         pytest.skip(reason)
     match client:
         case "micropython":
-            command = [micropython(), EXAMPLES / "micropython" / "mailgate.py"]
+            command = [micropython(), EXAMPLES / "micropython" / "send.py"]
         case "python":
-            command = [sys.executable, EXAMPLES / "micropython" / "mailgate.py"]
+            command = [sys.executable, EXAMPLES / "micropython" / "send.py"]
         case "shell":
             command = ["sh", EXAMPLES / "shell" / "send.sh"]
         case _:
             command = [built(f"send-{client}")]
     return Example(client, [str(part) for part in command], stage.certificates, stage.certificates / "ca.crt")
+
+
+@pytest.fixture
+def pause(example: Example) -> Callable[..., Pause]:
+    """Run the example, told as `Example.arguments` says, until it waits for its second try."""
+
+    def run(*arguments: object, **options: object) -> Pause:
+        errors = ""
+        with example.start(example.arguments(*arguments, tries=2, **options)) as process:
+            try:
+                for line in process.stderr:
+                    errors += line
+                    waits = re.fullmatch(r"again in ([0-9]+) s\n", line)
+                    if waits:
+                        return Pause(process.stdout.readline().rstrip(), int(waits[1]), errors)
+            finally:
+                process.terminate()
+                process.wait(30)
+        raise AssertionError(f"it waits for nothing: {errors}")
+
+    return run

@@ -135,6 +135,15 @@ class LoadTests(Base):
         self.gate.trust.reload(self.pki.settings)
         self.assertEqual(self.gate.connect(self.client()).handshake().received, b"hello kim\n")
 
+    def test_the_ca_itself_is_not_sent(self):
+        client = self.gate.connect(self.client(), version=ssl.TLSVersion.TLSv1_2)
+        client.begin()
+        self.gate.clock.advance(0)
+        flight = client.wire.value()
+        leaf = self.gate.trust.generation.certificate
+        self.assertIn(leaf.public_bytes(Encoding.DER), flight)
+        self.assertNotIn(self.pki.ca.certificate.public_bytes(Encoding.DER), flight)
+
     def test_the_chain_is_sent(self):
         between = self.authority("중간 CA", issuer=self.pki.ca)
         certificate, key = between.issue("server", usages=SERVER, names=NAMES)
