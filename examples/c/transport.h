@@ -4,7 +4,9 @@
 
 #include "mailgate.h"
 
-#define TRANSPORT_SECONDS 60 /* for a reply; the gateway answers within 30 */
+#ifndef TRANSPORT_SECONDS
+#define TRANSPORT_SECONDS 60 /* of silence, or of a write that doesn't get on; the gateway answers within 30 */
+#endif
 
 struct transport_files {
     const char *host;

@@ -4,6 +4,8 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/entropy.h>
@@ -37,6 +39,7 @@ static int tell(const char *what, int error)
 
 static int open_connection(void *self)
 {
+    struct timeval limit = {TRANSPORT_SECONDS, 0};
     int error;
 
     (void)self;
@@ -45,6 +48,8 @@ static int open_connection(void *self)
     error = mbedtls_net_connect(&tls.net, tls.files.host, tls.files.port, MBEDTLS_NET_PROTO_TCP);
     if (error != 0)
         return tell("connecting", error);
+    /* mbedTLS has a limit of its own for reading only. */
+    setsockopt(tls.net.fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     error = mbedtls_ssl_setup(&tls.ssl, &tls.config);
     if (error == 0)
         error = mbedtls_ssl_set_hostname(&tls.ssl, tls.files.host);

@@ -3,6 +3,7 @@
 
 #include <wolfssl/ssl.h>
 
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@ static struct {
     WOLFSSL_CTX *context;
     WOLFSSL *ssl;
     int socket;
+    int broken; /* nothing can be written any more */
 } tls;
 
 static int connect_to(const char *host, const char *port)
@@ -44,9 +46,24 @@ static int connect_to(const char *host, const char *port)
     return made;
 }
 
+/* After a write that failed wolfSSL reads nothing either, but the gateway may have answered: so it isn't told. */
+static int send_octets(WOLFSSL *ssl, char *octets, int count, void *context)
+{
+    ssize_t sent = tls.broken ? count : send(tls.socket, octets, (size_t)count, 0);
+
+    (void)ssl;
+    (void)context;
+    if (sent < 0 && errno == EINTR)
+        return WOLFSSL_CBIO_ERR_ISR;
+    if (sent < 0)
+        tls.broken = 1;
+    return tls.broken ? count : (int)sent;
+}
+
 static int open_connection(void *self)
 {
     (void)self;
+    tls.broken = 0;
     tls.socket = connect_to(tls.files.host, tls.files.port);
     if (tls.socket < 0) {
         fprintf(stderr, "connecting to %s port %s failed\n", tls.files.host, tls.files.port);
@@ -71,7 +88,7 @@ static int open_connection(void *self)
 static int write_all(void *self, const void *octets, size_t count)
 {
     (void)self;
-    return wolfSSL_write(tls.ssl, octets, (int)count) == (int)count ? 0 : -1;
+    return wolfSSL_write(tls.ssl, octets, (int)count) == (int)count && !tls.broken ? 0 : -1;
 }
 
 static int read_some(void *self, void *octets, size_t most)
@@ -93,9 +110,9 @@ static void close_connection(void *self)
     tls.socket = -1;
 }
 
-static int tell(const char *path)
+static int tell(const char *what)
 {
-    fprintf(stderr, "%s can't be used\n", path);
+    fprintf(stderr, "%s can't be used\n", what);
     return -1;
 }
 
@@ -106,7 +123,9 @@ int transport_set_up(const struct transport_files *files, struct mailgate_transp
     wolfSSL_Init();
     tls.context = wolfSSL_CTX_new(wolfTLSv1_2_client_method());
     if (tls.context == NULL)
-        return -1;
+        return tell("TLS 1.2");
+    wolfSSL_CTX_clear_mode(tls.context, SSL_MODE_AUTO_RETRY); /* ten times as long a wait for a handshake */
+    wolfSSL_CTX_SetIOSend(tls.context, send_octets);
     wolfSSL_CTX_set_verify(tls.context, SSL_VERIFY_PEER, NULL);
     if (wolfSSL_CTX_load_verify_locations(tls.context, files->ca, NULL) != SSL_SUCCESS)
         return tell(files->ca);
@@ -115,7 +134,7 @@ int transport_set_up(const struct transport_files *files, struct mailgate_transp
     if (wolfSSL_CTX_use_PrivateKey_file(tls.context, files->key, SSL_FILETYPE_PEM) != SSL_SUCCESS)
         return tell(files->key);
     if (wolfSSL_CTX_UseMaxFragment(tls.context, WOLFSSL_MFL_2_10) != SSL_SUCCESS)
-        return -1;
+        return tell("records of 1024 octets");
     transport->self = NULL;
     transport->open = open_connection;
     transport->write = write_all;
