@@ -76,8 +76,10 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     connections = ConnectionLimits(total, settings.limits.connections_per_address)
     try:
         enrolment = None if settings.est is None else make_enrolment(settings.est, trust, intake, journal, reactor)
-    except (CertificateAuthorityError, OSError) as error:
+    except CertificateAuthorityError as error:
         raise StartError(f"[est]: {error}") from error
+    except OSError as error:
+        raise StartError(f"[est]: {error.filename} can't be used: {error.strerror}") from error
     https = make_https_door(intake, trust, settings.limits, connections, reactor, journal, enrolment)
     doors: list[HttpsDoor | LineDoor] = [https]
     ports = [Ports(reactor, "https", settings.https.listen, https.factory)]

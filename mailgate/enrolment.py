@@ -115,9 +115,17 @@ class Enrolment:
 def make_enrolment(
     settings: EnrolmentSettings, trust: ServerTrust, intake: Intake, journal: Journal, reactor: IReactorThreads
 ) -> EnrolmentRoutes:
-    """Return the routes of EST. Raises CertificateAuthorityError, OSError where the CA can't sign."""
+    """
+    Return the routes of EST.
+
+    Raises CertificateAuthorityError or OSError where the CA can't sign, or the doors wouldn't take what it signs.
+    """
     authority = CertificateAuthority(settings.directory)
-    authority.check()
+    with authority.issuing() as issuer:
+        if not trust.generation.authorities.trusts(issuer.certificate):
+            raise CertificateAuthorityError(
+                f"{authority.certificate_file} is not in client_ca: no door would take what it signs"
+            )
 
     def in_thread(work: Callable[[], x509.Certificate]) -> Deferred[x509.Certificate]:
         return deferToThreadPool(reactor, reactor.getThreadPool(), work)

@@ -91,6 +91,7 @@ class Reloader:
                 upstream.use(fresh)
         limits = settings.limits
         self._intake.directory = ClientDirectory(settings.clients)
+        self._trust.expiry.forget_clients_but([rules.label for rules in settings.clients])
         self._intake.limits = Limits(limits.max_message, self._intake.limits.give_up_after)
         self._connections.total = connections_for(limits.connections)
         self._connections.per_address = limits.connections_per_address

@@ -195,11 +195,6 @@ class CertificateAuthority:
         with self._opened():
             yield self._issuer(renewing=False)
 
-    def check(self) -> None:
-        """Raise CertificateAuthorityError, or OSError, where it can't sign certificates right now."""
-        with self.issuing():
-            pass
-
     def issued(self) -> list[x509.Certificate]:
         """Return each certificate of this CA that lies in the directory, or of which a copy is kept."""
         [authority] = _certificates_in(self.certificate_file)[:1]

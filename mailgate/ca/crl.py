@@ -20,10 +20,11 @@ REASONS: Mapping[str, x509.ReasonFlags] = {
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """One certificate to be revoked; the reason is one of REASONS."""
+    """One certificate that is revoked, since when; the reason is one of REASONS."""
 
     serial: int
     reason: str
+    date: datetime.datetime
 
 
 def new_list(
@@ -48,8 +49,9 @@ def new_list(
         raise CertificateAuthorityError(f"The CRL there is another CA's: {before.issuer.rfc4514_string()}.")
     entries = {entry.serial_number: entry for entry in before or ()}
     for each in revoked:
-        entries.setdefault(each.serial, _entry(each, now))
-    number = 1 if before is None else _number(before) + 1
+        entries.setdefault(each.serial, _entry(each))
+    # By the clock, so that a list that was lost is followed by one with a higher number all the same.
+    number = max(int(now.timestamp()), 0 if before is None else _number(before) + 1)
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.certificate.subject)
@@ -72,8 +74,8 @@ def is_due(found: x509.CertificateRevocationList, now: datetime.datetime) -> boo
     return end is None or end - now < (end - found.last_update_utc) / 2
 
 
-def _entry(revocation: Revocation, now: datetime.datetime) -> x509.RevokedCertificate:
-    builder = x509.RevokedCertificateBuilder().serial_number(revocation.serial).revocation_date(now)
+def _entry(revocation: Revocation) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder().serial_number(revocation.serial).revocation_date(revocation.date)
     if revocation.reason != "unspecified":
         # RFC 5280 section 5.3.1: absent rather than unspecified.
         builder = builder.add_extension(x509.CRLReason(REASONS[revocation.reason]), critical=False)

@@ -1,5 +1,6 @@
 """Revoking what an authority has issued: the list is a file beside its certificate."""
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from mailgate.ca import crl, files
-from mailgate.ca.authority import CertificateAuthority
+from mailgate.ca.authority import ISSUED, CertificateAuthority
 from mailgate.ca.crl import Revocation
 from mailgate.ca.errors import CertificateAuthorityError
 
 DEFAULT_CRL_DAYS = 30
+
+_NOTE = ".revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class Revoking:
         self._authority = authority
 
     @property
+    def _notes(self) -> Path:
+        return self._authority.certificate_file.with_name(ISSUED)
+
+    @property
     def list_file(self) -> Path:
         """Where the list is."""
         return self._authority.certificate_file.with_suffix(".crl")
@@ -49,14 +56,14 @@ class Revoking:
         """
         with self._authority.issuing() as issuer:
             found = self._issued(whom)
-            before = self._read()
-            known = {entry.serial_number for entry in before or ()}
+            before, kept, now = self._read(), self._kept(), self._authority.now()
+            known = {entry.serial_number for entry in before or ()} | {each.serial for each in kept}
             added = [certificate for certificate in found if certificate.serial_number not in known]
             if not added:
                 raise CertificateAuthorityError(f"{whom} is revoked already.")
-            revoked = [Revocation(certificate.serial_number, reason) for certificate in added]
-            new = crl.new_list(issuer, before, revoked, self._authority.now(), days)
-            self._write(new)
+            revoked = [Revocation(certificate.serial_number, reason, now) for certificate in added]
+            new = crl.new_list(issuer, before, [*kept, *revoked], now, days)
+            self._write(new, revoked)
         return ListWritten(self.list_file, new, tuple(added))
 
     def renew(self, days: int, *, only_if_due: bool) -> ListWritten | None:
@@ -66,8 +73,8 @@ class Revoking:
             now = self._authority.now()
             if only_if_due and before is not None and not crl.is_due(before, now):
                 return None
-            new = crl.new_list(issuer, before, (), now, days)
-            self._write(new)
+            new = crl.new_list(issuer, before, self._kept(), now, days)
+            self._write(new, ())
         return ListWritten(self.list_file, new)
 
     def _issued(self, whom: str) -> Sequence[x509.Certificate]:
@@ -75,7 +82,7 @@ class Revoking:
         every = self._authority.issued()
         alive = [each for each in every if each.not_valid_after_utc > now]
         named = [each for each in alive if whom in _common_names(each)]
-        by_serial = [each for each in every if f"{each.serial_number:x}" == whom.lower().lstrip("0")]
+        by_serial = [each for each in every if f"{each.serial_number:x}" == _plain_serial(whom)]
         if not (named or by_serial):
             raise CertificateAuthorityError(
                 f"This CA has issued no certificate that is still valid to {whom!r}, nor one of that serial "
@@ -91,9 +98,35 @@ class Revoking:
         except ValueError as error:
             raise CertificateAuthorityError(f"{self.list_file} holds no readable CRL in PEM form.") from error
 
-    def _write(self, new: x509.CertificateRevocationList) -> None:
+    def _kept(self) -> list[Revocation]:
+        """Return what was revoked, by the notes beside the copies: a list that is lost loses nobody."""
+        return [_note_of(path) for path in sorted(self._notes.glob(f"*{_NOTE}"))]
+
+    def _write(self, new: x509.CertificateRevocationList, revoked: Sequence[Revocation]) -> None:
         octets = new.public_bytes(Encoding.PEM)
-        files.write_all([files.NewFile(self.list_file, octets, files.CERTIFICATE_MODE)])
+        self._notes.mkdir(files.DIRECTORY_MODE, exist_ok=True)
+        notes = [
+            files.NewFile(
+                self._notes / f"{each.serial:x}{_NOTE}",
+                f"{each.date.isoformat()} {each.reason}\n".encode(),
+                files.CERTIFICATE_MODE,
+            )
+            for each in revoked
+        ]
+        files.write_all([*notes, files.NewFile(self.list_file, octets, files.CERTIFICATE_MODE)])
+
+
+def _note_of(path: Path) -> Revocation:
+    try:
+        date, reason = files.read(path).decode().split()
+        return Revocation(int(path.stem, 16), reason, datetime.datetime.fromisoformat(date))
+    except ValueError as error:
+        raise CertificateAuthorityError(f"{path} is no note of a revocation.") from error
+
+
+def _plain_serial(text: str) -> str:
+    """Return a serial number in lower-case hex, given as any program writes it: ``serial=0A``, ``0x0a``, ``0a:1b``."""
+    return text.lower().removeprefix("serial=").replace(":", "").removeprefix("0x").lstrip("0")
 
 
 def _common_names(certificate: x509.Certificate) -> Sequence[str]:

@@ -31,7 +31,9 @@ _DOORS = ("https", "lines")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="CERT.pem")
 @click.option("--config", metavar="FILE", help="Settings file [default: ./mailgate.toml, else /etc/mailgate/…].")
 @click.option(
-    "--at", metavar="TIME", help="As of another time than now, like 2027-01-31 or 2027-01-31T09:00+09:00."
+    "--at",
+    metavar="TIME",
+    help="As of another time, like 2027-01-31 or 2027-01-31T09:00+09:00, by today's CRLs.",
 )
 def command(file: Path, config: str | None, at: str | None) -> None:
     """
@@ -48,7 +50,7 @@ def command(file: Path, config: str | None, at: str | None) -> None:
     now = _time(at)
     leaf, *sent = _certificates(file)
     click.echo(shown(f"{file}: {leaf.subject.rfc4514_string()}, serial {leaf.serial_number:x}"))
-    examination = examine(leaf, sent, trust.generation, now)
+    examination = examine(leaf, sent, trust.generation.authorities, now, datetime.now(UTC))
     for finding in examination.findings:
         click.echo(shown(f"  {'ok' if finding.good else 'NO':<4}{finding.about + ':':<13}{finding.words}"))
     if examination.peer is None:

@@ -36,19 +36,14 @@ class TrustCollector(Collector):
     def _expiries(self) -> Iterable[Metric]:
         families = {
             "server certificate": _days("server_certificate", "the gateway's own certificate", "subject"),
-            "client CA": _days("client_ca", "each CA of clients", "subject"),
-            "CRL": _days("crl", "each CRL, until the next one is due", "issuer"),
+            "client CA": _days("client_ca", "each CA of clients", "subject", "serial"),
+            "CRL": _days("crl", "each CRL, until the next one is due", "issuer", "key"),
             "client certificate": _days("certificate", "each client's certificate, as last seen", "client"),
         }
         now = datetime.fromtimestamp(self._clock.seconds(), UTC)
-        least: dict[tuple[str, str], float] = {}
         for ending in self._trust.expiry.endings():
-            key = ending.what, ending.subject
-            left = (ending.ends - now).total_seconds() / _DAY
-            # A CA that was renewed is there twice for a while, and counts for as long as its longer one.
-            least[key] = max(left, least.get(key, left))
-        for (what, label), days in least.items():
-            families[what].add_metric((label,), days)
+            family = families[ending.what]
+            family.add_metric(ending.labels, (ending.ends - now).total_seconds() / _DAY)
         return families.values()
 
 
@@ -69,5 +64,5 @@ class CountsCollector(Collector):
         yield family
 
 
-def _days(of: str, text: str, label: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"mailgate_{of}_expiry_days", f"Days left of {text}.", labels=(label,))
+def _days(of: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"mailgate_{of}_expiry_days", f"Days left of {text}.", labels=labels)

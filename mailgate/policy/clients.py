@@ -95,8 +95,6 @@ def _names(certificate: PeerCertificate) -> Iterable[str]:
 
 def _apart(one: ClientRules, other: ClientRules) -> bool:
     """Tell whether no certificate can be of a CA that both entries are bound to."""
-    if one.label == other.label:
-        return True
     return bool(one.authorities and other.authorities and not one.authorities & other.authorities)
 
 

@@ -58,6 +58,10 @@ class Authorities:
         """How many certificates are revoked, or None where nothing is ever revoked."""
         return None if self.lists is None else sum(len(found.serials) for found in self.lists.values())
 
+    def trusts(self, certificate: x509.Certificate) -> bool:
+        """Tell whether a CA is one of these, by its key."""
+        return key_identifier(certificate) in self._keys
+
     def issuer_of(self, certificate: x509.Certificate) -> x509.Certificate | None:
         """Return the trusted CA that issued a certificate, or None; also where that is self-issued."""
         if certificate.issuer == certificate.subject:

@@ -60,8 +60,12 @@ def server_context(
     for authority in credentials.client_cas:
         store.add_cert(X509.from_cryptography(authority))
         context.add_client_ca(authority)
-    # An intermediate in the bundle is trusted for what it issued, without its root beside it.
-    store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+    flags = X509StoreFlags.PARTIAL_CHAIN  # an intermediate in the bundle is trusted without its root beside it
+    for crl in credentials.crls:
+        store.add_crl(crl)
+        # What this finds is judged by `verify`; only OpenSSL itself can tell the peer that it's revoked.
+        flags |= X509StoreFlags.CRL_CHECK | X509StoreFlags.CRL_CHECK_ALL
+    store.set_flags(flags)
     # OpenSSL sets the purpose `sslclient` by itself for the certificates a server verifies.
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
     context.set_verify_depth(_DEPTH)

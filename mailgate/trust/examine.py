@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from OpenSSL.crypto import X509, X509StoreContext, X509StoreContextError
+from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextError, X509StoreFlags
 
 from mailgate.model.identity import PeerCertificate
+from mailgate.trust.authorities import Authorities
 from mailgate.trust.certificate import UNREADABLE, UnusableCertificateError, key_identifier, peer_certificate
-from mailgate.trust.generation import Generation
 from mailgate.trust.reasons import of_verification
 
 _WEAK_DIGESTS = frozenset({"md5", "sha1"})
@@ -37,11 +37,19 @@ class Examination:
 
 
 def examine(
-    leaf: x509.Certificate, sent: Sequence[x509.Certificate], generation: Generation, now: datetime
+    leaf: x509.Certificate,
+    sent: Sequence[x509.Certificate],
+    authorities: Authorities,
+    now: datetime,
+    lists_as_of: datetime | None = None,
 ) -> Examination:
-    """Examine a client's certificate, and those it would send with it, as of `now`."""
+    """
+    Examine a client's certificate, and those it would send with it, as of `now`.
+
+    Whether a CRL is overdue is told as of `lists_as_of`, if that is given: another day will have another one.
+    """
     findings = [_dates(leaf, now)]
-    chain = _verified(leaf, sent, generation)
+    chain = _verified(leaf, sent, authorities, now)
     if isinstance(chain, Finding):
         return Examination((*findings, chain), None)
     findings.append(Finding("chain", True, " ← ".join(_name(each) for each in chain)))
@@ -51,11 +59,12 @@ def examine(
     except UnusableCertificateError as error:
         return Examination((*findings, Finding("purpose", False, str(error))), None)
     findings.append(Finding("purpose", True, "its extendedKeyUsage has clientAuth"))
-    objection = generation.authorities.object_to(peer, now)
+    today = lists_as_of or now
+    objection = authorities.object_to(peer, today)
     if objection is not None:
         findings.append(Finding("revocation", False, str(objection)))
     else:
-        findings.append(Finding("revocation", True, _lists(chain, generation)))
+        findings.append(Finding("revocation", True, _lists(chain, authorities, today)))
     return Examination(tuple(findings), peer if all(each.good for each in findings) else None)
 
 
@@ -70,11 +79,16 @@ def _dates(leaf: x509.Certificate, now: datetime) -> Finding:
 
 
 def _verified(
-    leaf: x509.Certificate, sent: Sequence[x509.Certificate], generation: Generation
+    leaf: x509.Certificate, sent: Sequence[x509.Certificate], authorities: Authorities, now: datetime
 ) -> list[x509.Certificate] | Finding:
     """Return the chain as OpenSSL builds it, up to a CA's issuer that is trusted too, or why there is none."""
-    store = generation.context.get_cert_store()
-    assert store is not None
+    store = X509Store()
+    for authority in authorities.certificates:
+        store.add_cert(X509.from_cryptography(authority))
+    store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+    # The leaf's own dates have been judged: what is asked here is whether its issuers were good meanwhile.
+    last = leaf.not_valid_after_utc - timedelta(seconds=1)
+    store.set_time(min(max(now, leaf.not_valid_before_utc), last))
     others = [X509.from_cryptography(each) for each in sent]
     try:
         verified = X509StoreContext(store, X509.from_cryptography(leaf), others).get_verified_chain()
@@ -84,7 +98,7 @@ def _verified(
         return Finding("chain", False, f"{of_verification(code, depth)} (issuer: {leaf.issuer.rfc4514_string()})")
     except UNREADABLE:
         return Finding("chain", False, "a certificate of the chain can't be read")
-    above = generation.authorities.issuer_of(chain[-1])
+    above = authorities.issuer_of(chain[-1])
     return chain if above is None else [*chain, above]
 
 
@@ -102,14 +116,14 @@ def _weaknesses(chain: Sequence[x509.Certificate]) -> Iterator[Finding]:
             yield Finding("key", False, f"{_name(certificate)} is signed with {digest.name}, which is too weak")
 
 
-def _lists(chain: Sequence[x509.Certificate], generation: Generation) -> str:
-    lists = generation.authorities.lists
+def _lists(chain: Sequence[x509.Certificate], authorities: Authorities, now: datetime) -> str:
+    lists = authorities.lists
     if lists is None:
         return "there is no client_crl, so nothing is ever revoked"
     found = [lists[key] for key in map(key_identifier, chain[1:]) if key in lists]
     return "; ".join(
-        f"not in the CRL of {each.subject} of {each.this_update:%Y-%m-%d %H:%M}, the next due "
-        f"{each.next_update:%Y-%m-%d %H:%M} UTC"
+        f"not in the CRL of {each.subject} of {each.this_update:%Y-%m-%d %H:%M}, the next "
+        f"{'OVERDUE since' if each.expired(now) else 'due'} {each.next_update:%Y-%m-%d %H:%M} UTC"
         for each in found
     )
 

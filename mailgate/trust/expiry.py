@@ -1,6 +1,6 @@
 """Certificates and CRLs that are about to expire, told in time and not too often."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,10 @@ LIST_NOTICE_DAYS = (7, 6, 5, 4, 3, 2, 1, 0)
 
 CHECK_SECONDS = 3600.0
 
+SERVER, AUTHORITY, LIST, CLIENT = "server certificate", "client CA", "CRL", "client certificate"
+
 _DAY = timedelta(days=1)
+_KEY_LENGTH = 16
 _MOST_TOLD = 10_000
 
 
@@ -32,7 +35,7 @@ class Ending:
     Attributes:
         what: ``server certificate``, ``client CA``, ``CRL`` or ``client certificate``.
         subject: whose certificate it is, or whose CRL.
-        serial: the certificate's serial number, or None.
+        serial: the certificate's serial number, or for a CRL, the key of its CA, shortened.
         ends: when it ends.
         notices: at how many days before that it is told of.
         client: the label of the client's entry, for a client certificate.
@@ -41,10 +44,17 @@ class Ending:
 
     what: str
     subject: str
-    serial: str | None
+    serial: str
     ends: datetime
     notices: tuple[int, ...] = NOTICE_DAYS
     client: str | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What tells it from others of its kind: whose it is, and where there may be several, its serial."""
+        if self.client is not None:
+            return (self.client,)
+        return (self.subject,) if self.what == SERVER else (self.subject, self.serial)
 
 
 class ExpiryWatch:
@@ -78,14 +88,18 @@ class ExpiryWatch:
         """Note the certificate that a client has just proved."""
         peer = identity.certificate
         self._seen[identity.label] = peer.not_after
-        self._tell(Ending("client certificate", peer.subject, peer.serial, peer.not_after, client=identity.client))
+        self._tell(Ending(CLIENT, peer.subject, peer.serial, peer.not_after, client=identity.client))
+
+    def forget_clients_but(self, labels: Collection[str]) -> None:
+        """Forget what was seen of clients whose entries are gone."""
+        self._seen = {label: ends for label, ends in self._seen.items() if label in labels}
 
     def endings(self) -> Iterator[Ending]:
         """Yield what ends some day: of the generation in use, and what was last seen of each client's entry."""
         if self._generation is not None:
             yield from _endings(self._generation)
         for label, ends in self._seen.items():
-            yield Ending("client certificate", label, None, ends, client=label)
+            yield Ending(CLIENT, label, "", ends, client=label)
 
     def _check(self) -> None:
         if self._generation is not None:
@@ -95,7 +109,7 @@ class ExpiryWatch:
     def _tell(self, ending: Ending) -> None:
         left = ending.ends - datetime.fromtimestamp(self._clock.seconds(), UTC)
         notice = min((days for days in ending.notices if left <= days * _DAY), default=None)
-        key = ending.what, ending.serial or ending.subject, ending.ends
+        key = ending.what, ending.serial, ending.ends
         if notice is None or self._told.get(key) == notice:
             return
         self._told[key] = notice
@@ -113,14 +127,14 @@ class ExpiryWatch:
 
 
 def _endings(generation: Generation) -> Iterator[Ending]:
-    yield _of("server certificate", generation.certificate)
+    yield _of(SERVER, generation.certificate)
     authorities = generation.authorities
     for authority in authorities.certificates:
-        yield _of("client CA", authority)
-    for found in (authorities.lists or {}).values():
+        yield _of(AUTHORITY, authority)
+    for key, found in (authorities.lists or {}).items():
         notice = (found.next_update - found.this_update) / 3
         notices = tuple(days for days in LIST_NOTICE_DAYS if days * _DAY <= notice)
-        yield Ending("CRL", found.subject, None, found.next_update, notices)
+        yield Ending(LIST, found.subject, key[:_KEY_LENGTH], found.next_update, notices)
 
 
 def _of(what: str, certificate: x509.Certificate) -> Ending:

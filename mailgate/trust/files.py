@@ -18,6 +18,8 @@ from mailgate.trust.certificate import UNREADABLE, key_identifier
 from mailgate.trust.revocation import RevocationList, read_revocation_lists
 from mailgate.trust.settings import TrustError, TrustSettings
 
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 
 
@@ -31,6 +33,7 @@ class Credentials:
         key: the leaf's private key.
         client_cas: the certificates that a client's must chain to.
         lists: the revocation lists of those, by key identifier, or None where there are none.
+        crls: those lists, as they came.
         exposed: the mode of the key's file where others than its owner may read it, or None.
 
     """
@@ -39,6 +42,7 @@ class Credentials:
     key: PrivateKey
     client_cas: tuple[x509.Certificate, ...]
     lists: Mapping[str, RevocationList] | None
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
     exposed: int | None = None
 
 
@@ -60,7 +64,8 @@ def load_credentials(settings: TrustSettings, now: datetime, known: PrivateKey |
     if settings.client_crl is not None:
         octets = _read(settings.client_crl, "CRL")
         lists = read_revocation_lists(settings.client_crl, octets, client_cas, now)
-    return Credentials(chain, key, client_cas, lists, _exposed(settings.private_key))
+    crls = () if lists is None else tuple(found.crl for found in lists.values())
+    return Credentials(chain, key, client_cas, lists, crls, _exposed(settings.private_key))
 
 
 def load_identity(
@@ -100,9 +105,13 @@ def _read(path: Path, what: str) -> bytes:
 def _certificates(path: Path, what: str) -> tuple[x509.Certificate, ...]:
     octets = _read(path, what)
     try:
-        return tuple(x509.load_pem_x509_certificates(octets))
+        certificates = tuple(x509.load_pem_x509_certificates(octets))
     except UNREADABLE as error:
         raise TrustError(f"the {what} file {path} holds no certificate in PEM form that can be read") from error
+    # Whoever is behind the cut would otherwise not be trusted any more.
+    if len(certificates) != octets.count(_BEGIN):
+        raise TrustError(f"the {what} file {path} is cut off within a certificate")
+    return certificates
 
 
 def _private_key(path: Path, known: PrivateKey | None) -> PrivateKey:

@@ -10,7 +10,7 @@ from OpenSSL.crypto import X509
 from mailgate.model.identity import PeerCertificate
 from mailgate.trust.authorities import Objection
 from mailgate.trust.certificate import UNREADABLE, UnusableCertificateError, describe, peer_certificate
-from mailgate.trust.reasons import of_verification
+from mailgate.trust.reasons import OF_LISTS, of_verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,9 @@ class Handshake:
             )
             self.refused = RefusedCertificate(why)
             return False
+        if not accepted and error in OF_LISTS:
+            # Whether a list is missing, late or another CA's is judged with the rest, once the chain is verified.
+            return True
         if not accepted:
             self.refused = _refused(parsed, of_verification(error, depth))
             return False

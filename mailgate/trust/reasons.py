@@ -28,6 +28,24 @@ _VERIFICATION = {
     68: "it was signed with a digest too weak to be trusted",
 }
 
+OF_LISTS = frozenset(
+    {
+        _CODES.ERR_UNABLE_TO_GET_CRL,
+        _CODES.ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE,
+        _CODES.ERR_CRL_SIGNATURE_FAILURE,
+        _CODES.ERR_CRL_NOT_YET_VALID,
+        _CODES.ERR_CRL_HAS_EXPIRED,
+        _CODES.ERR_ERROR_IN_CRL_LAST_UPDATE_FIELD,
+        _CODES.ERR_ERROR_IN_CRL_NEXT_UPDATE_FIELD,
+        _CODES.ERR_UNABLE_TO_GET_CRL_ISSUER,
+        _CODES.ERR_KEYUSAGE_NO_CRL_SIGN,
+        _CODES.ERR_UNHANDLED_CRITICAL_CRL_EXTENSION,
+        _CODES.ERR_DIFFERENT_CRL_SCOPE,
+        _CODES.ERR_CRL_PATH_VALIDATION_ERROR,
+    }
+)
+"""What OpenSSL says of a CRL itself, and not of the certificate that it looked for in one."""
+
 _PROTOCOL = {
     "peer did not return a certificate": NO_CERTIFICATE,
     "http request": "it spoke plain HTTP, not TLS",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from mailgate.trust.settings import TrustError
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the CA's clock may be ahead of ours."""
 
+_BEGIN = b"-----BEGIN X509 CRL-----"
 _BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _DER_SEQUENCE = b"\x30"
 _WEAK_DIGESTS = frozenset({"md5", "sha1"})
@@ -29,6 +30,7 @@ class RevocationList:
         subject: the CA's name in the form of RFC 4514.
         this_update, next_update: when it was issued, and when the next one is due at the latest.
         serials: the serial numbers that are revoked, in lower-case hex.
+        crl: the list as it came.
 
     """
 
@@ -36,6 +38,7 @@ class RevocationList:
     this_update: datetime
     next_update: datetime
     serials: frozenset[str]
+    crl: x509.CertificateRevocationList = field(repr=False, compare=False)
 
     def expired(self, now: datetime) -> bool:
         """Tell whether the next list is overdue."""
@@ -48,11 +51,15 @@ def read_revocation_lists(
     """
     Return the lists in a file, the newest of each CA, by the key identifiers of their CAs.
 
-    Each must be signed by one of the CAs; and every CA that is still valid must have one, lest everyone it
+    A list of a CA that isn't among them is passed over, so that a CA can be distrusted before its list is taken
+    out. Any other must be signed by its CA; and every CA that is still valid must have one, lest everyone it
     vouches for is refused. Raises TrustError, one sentence.
     """
     lists: dict[str, RevocationList] = {}
+    names = {authority.subject for authority in authorities}
     for crl in _parse(path, octets):
+        if crl.issuer not in names:
+            continue
         _check_digest(path, crl)
         authority = _authority(path, crl, authorities)
         _check(path, crl, authority, now)
@@ -78,6 +85,8 @@ def check_not_older(path: Path, new: Mapping[str, RevocationList], old: Mapping[
 
 def _parse(path: Path, octets: bytes) -> Iterator[x509.CertificateRevocationList]:
     blocks = _BLOCK.findall(octets)
+    if len(blocks) != octets.count(_BEGIN) and blocks:
+        raise TrustError(f"the CRL file {path} is cut off within a CRL")
     try:
         if blocks:
             yield from (x509.load_pem_x509_crl(block) for block in blocks)
@@ -95,8 +104,6 @@ def _authority(
     """Return the CA that signed a list."""
     named = [authority for authority in authorities if authority.subject == crl.issuer]
     issuer = crl.issuer.rfc4514_string()
-    if not named:
-        raise TrustError(f"the CRL file {path} has a CRL of {issuer}, which is no CA of the client CA file")
     for authority in named:
         try:
             # A key that can't sign anything is a TypeError.
@@ -142,7 +149,7 @@ def _read(path: Path, crl: x509.CertificateRevocationList) -> RevocationList:
         serials = frozenset(f"{revoked.serial_number:x}" for revoked in crl)
     except UNREADABLE as error:
         raise TrustError(f"the CRL file {path} holds a CRL that can't be read") from error
-    return RevocationList(crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, serials)
+    return RevocationList(crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, serials, crl)
 
 
 def _may_sign_lists(authority: x509.Certificate) -> bool:

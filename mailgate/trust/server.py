@@ -84,6 +84,7 @@ class ServerTrust:
         self._journal.record(
             "trust.loaded",
             subject=leaf.subject.rfc4514_string(),
+            serial=f"{leaf.serial_number:x}",
             not_after=leaf.not_valid_after_utc.isoformat(),
             client_cas=len(authorities.certificates),
             revoked=authorities.revoked,
@@ -106,7 +107,7 @@ class ServerTrust:
 
     def examine(self, certificate: x509.Certificate, now: datetime) -> Examination:
         """Return what a handshake with this certificate, and none beside it, would come to."""
-        return examine(certificate, (), self.generation, now)
+        return examine(certificate, (), self.generation.authorities, now)
 
     def saw(self, identity: ClientIdentity) -> None:
         """Note that a client has proved who it is."""

@@ -67,9 +67,45 @@ def test_a_list_keeps_what_was_revoked_and_counts(house):
         house.time += DAY
         written = house.revoke(name)
         assert len(written.list) == number
-        assert written.list.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == number
         assert written.list.last_update_utc == house.time
         assert written.list.next_update_utc == house.time + 30 * DAY
+
+
+def number(written):
+    return written.list.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def test_each_list_has_a_higher_number_than_the_one_before(house):
+    first, second = (number(house.revoking.renew(30, only_if_due=False)) for _ in range(2))
+    house.time += DAY
+    assert first < second < number(house.revoking.renew(30, only_if_due=False))
+
+
+def test_a_list_that_is_lost_loses_nobody(house):
+    house.client()
+    before = house.revoke("cam", "key-compromise")
+    house.revoking.list_file.unlink()
+    house.time += DAY
+    after = house.revoking.renew(30, only_if_due=False)
+    [entry], [kept] = before.list, after.list
+    assert (kept.serial_number, kept.revocation_date_utc) == (entry.serial_number, entry.revocation_date_utc)
+    assert list(kept.extensions) == list(entry.extensions)
+    assert number(after) > number(before)
+    with pytest.raises(CertificateAuthorityError, match="revoked already"):
+        house.revoke("cam")
+    (house.folder / "issued" / f"{kept.serial_number:x}.revoked").write_text("nonsense")
+    with pytest.raises(CertificateAuthorityError, match="no note of a revocation"):
+        house.revoking.renew(30, only_if_due=False)
+
+
+def test_a_serial_number_as_other_programs_write_it(house):
+    plain = f"{house.client().serial_number:x}"
+    pairs = plain.zfill(len(plain) + len(plain) % 2)
+    colons = ":".join(pairs[at : at + 2] for at in range(0, len(pairs), 2))
+    house.revoke(f"serial={pairs.upper()}")
+    for written in (colons, f"0x{plain}"):
+        with pytest.raises(CertificateAuthorityError, match="revoked already"):
+            house.revoke(written)
 
 
 def test_openssl_agrees(house, openssl):

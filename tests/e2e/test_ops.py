@@ -41,6 +41,12 @@ def metric(gateway, line):
     return None if found is None else float(found[1])
 
 
+def found(gateway, name):
+    """Return labels and value of each series of a metric."""
+    _, text = ask(gateway, "/metrics")
+    return [(labels, float(value)) for labels, value in re.findall(rf"^{name}{{(.*)}} (\S+)$", text, re.MULTILINE)]
+
+
 def test_it_lives_and_is_ready(watched):
     assert ask(watched, "/livez") == (200, "ok\n")
     status, body = ask(watched, "/readyz")
@@ -65,5 +71,17 @@ def test_handshakes_and_what_expires(watched):
         assert metric(watched, f'mailgate_handshakes_total{{door="{door}",outcome="completed"}}') == count
     assert metric(watched, f'mailgate_certificate_expiry_days{{client="{CLIENT}"}}') > 300
     assert metric(watched, 'mailgate_server_certificate_expiry_days{subject="CN=localhost"}') > 300
-    assert 5 < metric(watched, 'mailgate_crl_expiry_days{issuer="CN=mailgate demo CA"}') <= 6
-    assert metric(watched, 'mailgate_client_ca_expiry_days{subject="CN=mailgate demo CA"}') > 3000
+    [(_, ca)] = found(watched, "mailgate_client_ca_expiry_days")
+    [(labels, crl)] = found(watched, "mailgate_crl_expiry_days")
+    assert 5 < crl <= 6
+    assert ca > 3000
+    assert 'issuer="CN=mailgate demo CA"' in labels
+
+
+def test_a_client_that_is_gone_is_measured_no_more(watched):
+    with watched.device():
+        assert found(watched, "mailgate_certificate_expiry_days")
+    watched.tables["clients.other"] = watched.tables.pop(f"clients.{CLIENT}")
+    watched.write_settings()
+    os.kill(watched.program.pid, signal.SIGHUP)
+    until(lambda: not found(watched, "mailgate_certificate_expiry_days"), "the end of the series")

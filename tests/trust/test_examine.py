@@ -70,7 +70,7 @@ def court(own_pki, authority, make_gate, with_sha1):
 @pytest.mark.parametrize("title", CASES)
 def test_it_agrees_with_the_handshake(court, title):
     certificate, key = CASES[title](court)
-    examination = examine(certificate, (), court.gate.trust.generation, NOW)
+    examination = examine(certificate, (), court.gate.trust.generation.authorities, NOW)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     octets = certificate.public_bytes(Encoding.DER)
     path = court.pki.write("peer.pem", ssl.DER_cert_to_PEM_cert(octets).encode() + private)
@@ -83,7 +83,8 @@ def test_it_agrees_with_the_handshake(court, title):
 def test_what_it_says_of_a_good_one(court):
     certificate, _ = court.between.issue("kim", end=NOW + 30 * DAY)
     found = {
-        each.about: each.words for each in examine(certificate, (), court.gate.trust.generation, NOW).findings
+        each.about: each.words
+        for each in examine(certificate, (), court.gate.trust.generation.authorities, NOW).findings
     }
     assert found["dates"].endswith("UTC: 30 days left")
     assert found["chain"] == "CN=kim ← CN=부서 CA ← CN=회사 CA"
@@ -95,5 +96,30 @@ def test_an_intermediate_that_the_client_sends(own_pki, authority, make_gate):
     gate = make_gate(own_pki)
     between = authority("부서 CA", issuer=own_pki.ca)
     certificate, _ = between.issue("kim")
-    assert examine(certificate, (), gate.trust.generation, NOW).peer is None
-    assert examine(certificate, [between.certificate], gate.trust.generation, NOW).peer.common_name == "kim"
+    assert examine(certificate, (), gate.trust.generation.authorities, NOW).peer is None
+    assert (
+        examine(certificate, [between.certificate], gate.trust.generation.authorities, NOW).peer.common_name
+        == "kim"
+    )
+
+
+def test_as_of_another_day_the_issuers_are_those_of_that_day_and_the_lists_of_today(own_pki, authority, make_gate):
+    gate = make_gate(own_pki)
+    short = authority("짧은 CA", end=NOW + 5 * DAY)
+    lists = short.revoke(end=NOW + 2 * DAY).public_bytes(Encoding.PEM)
+    settings = replace(
+        own_pki.settings,
+        client_ca=own_pki.write("short.crt", short.certificate.public_bytes(Encoding.PEM)),
+        client_crl=own_pki.write("short.crl", lists),
+    )
+    gate.trust.reload(settings)
+    certificate, _ = short.issue("kim", begin=NOW + DAY, end=NOW + 300 * DAY)
+
+    def found(day):
+        every = examine(certificate, (), gate.trust.generation.authorities, NOW + day * DAY, NOW).findings
+        return {finding.about: finding.good for finding in every if not finding.good}
+
+    assert found(3) == {}
+    assert found(6) == {"chain": False}
+    assert found(0) == {"dates": False}
+    assert found(301) == {"dates": False, "chain": False}

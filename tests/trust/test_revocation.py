@@ -89,8 +89,16 @@ def test_what_can_not_be_read(fault, company, octets):
     assert "can't be read" in fault(octets, cas=[company])
 
 
-def test_a_list_of_somebody_else(fault, authority, company):
-    assert "CN=남의 CA, which is no CA" in fault(authority("남의 CA").revoke(), cas=[company])
+def test_a_list_of_somebody_else_is_passed_over_and_is_no_list_of_ours(read, fault, authority, company):
+    strange = authority("남의 CA").revoke(7)
+    [found] = read(strange, company.revoke(), cas=[company]).values()
+    assert found.serials == frozenset()
+    assert "no CRL of CN=회사 CA" in fault(strange, cas=[company])
+
+
+def test_a_file_that_is_cut_off_within_its_second_list(fault, authority, company):
+    octets = company.revoke().public_bytes(Encoding.PEM) + authority("둘째 CA").revoke().public_bytes(Encoding.PEM)
+    assert "is cut off within a CRL" in fault(octets[:-50], cas=[company])
 
 
 def test_a_list_that_another_ca_of_the_name_has_signed(fault, authority, company):

@@ -74,6 +74,12 @@ class FaultTests(Base):
         self.assert_fault(str(path), "no certificate in PEM form", client_ca=path)
         self.assert_fault(str(path), "no key in PEM form", private_key=path)
 
+    def test_a_bundle_that_is_cut_off(self):
+        for field, name in (("client_ca", "ca.crt"), ("certificate", "server.crt")):
+            whole = (self.pki.folder / name).read_bytes()
+            path = self.pki.write("cut.pem", whole + whole[:300])
+            self.assert_fault(str(path), "cut off within a certificate", **{field: path})
+
     def test_an_empty_file(self):
         self.assert_fault("no certificate", client_ca=self.pki.write("empty.pem", b""))
 
