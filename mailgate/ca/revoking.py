@@ -125,7 +125,7 @@ def _note_of(path: Path) -> Revocation:
 
 
 def _plain_serial(text: str) -> str:
-    """Return a serial number in lower-case hex, given as any program writes it: ``serial=0A``, ``0x0a``, ``0a:1b``."""
+    """Return a serial number in lower-case hex, as any program writes it: ``serial=0A``, ``0x0a``, ``0a:1b``."""
     return text.lower().removeprefix("serial=").replace(":", "").removeprefix("0x").lstrip("0")
 
 

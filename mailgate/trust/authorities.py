@@ -1,16 +1,19 @@
 """The CAs that clients may come from, and what they have revoked since."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from mailgate.model.identity import ChainLink, PeerCertificate
-from mailgate.trust.certificate import key_identifier
+from mailgate.trust.bundle import BundledCa, link_of, linked
 from mailgate.trust.revocation import RevocationList
+
+_OWN = "its certificate"
+_ABOVE = "a CA certificate in its chain"
+_REVOKED = "it is revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +41,24 @@ class Authorities:
     One generation of trusted CAs and their revocation lists.
 
     `lists` is by the CAs' key identifiers, and None where nothing is ever revoked. CAs are known by their keys, so
-    that a CA certificate which was renewed under the same key is the same CA.
+    that a CA certificate which was renewed under the same key is the same CA. What has expired by `now` stands
+    above nobody.
     """
 
     def __init__(
         self,
         certificates: Sequence[x509.Certificate],
         lists: Mapping[str, RevocationList] | None,
+        now: datetime,
         *,
         use_expired: bool,
     ) -> None:
         self.certificates = tuple(certificates)
         self.lists = lists
         self._use_expired = use_expired
-        self._keys = frozenset(map(key_identifier, certificates))
+        self._bundle: dict[str, list[BundledCa]] = {}
+        for authority in linked(certificates, now):
+            self._bundle.setdefault(authority.link.spki, []).append(authority)
 
     @property
     def revoked(self) -> int | None:
@@ -60,42 +67,64 @@ class Authorities:
 
     def trusts(self, certificate: x509.Certificate) -> bool:
         """Tell whether a CA is one of these, by its key."""
-        return key_identifier(certificate) in self._keys
+        return link_of(certificate).spki in self._bundle
 
-    def issuer_of(self, certificate: x509.Certificate) -> x509.Certificate | None:
-        """Return the trusted CA that issued a certificate, or None; also where that is self-issued."""
-        if certificate.issuer == certificate.subject:
-            return None
-        for authority in self.certificates:
-            if authority.subject == certificate.issuer:
-                try:
-                    certificate.verify_directly_issued_by(authority)
-                except (ValueError, TypeError, InvalidSignature):
-                    continue
-                return authority
-        return None
+    def above(self, certificate: x509.Certificate) -> Iterator[x509.Certificate]:
+        """Yield the trusted CAs above one that is trusted, upwards, the first of several ways."""
+        key = link_of(certificate).spki
+        seen = {key}
+        while parents := [parent for ca in self._bundle.get(key, ()) for parent in ca.parents]:
+            key = parents[0].link.spki
+            if key in seen:
+                return
+            seen.add(key)
+            yield parents[0].certificate
 
     def object_to(self, peer: PeerCertificate, now: datetime) -> Objection | None:
         """
         Return why a peer whose chain was once verified is not accepted, or None.
 
-        Holds for a handshake as for a connection that has lived through a reload.
+        Holds for a handshake as for a connection that has lived through a reload: what is above the first CA that
+        is trusted is that of this generation, whatever was there when the chain was verified.
         """
-        chain = peer.chain
-        if not any(link.spki in self._keys for link in chain):
-            return Objection("its CA is not trusted any more", _OWN)
+        below: list[ChainLink] = []
+        for link in peer.chain:
+            if link.spki in self._bundle:
+                return self._object_to_chain([*below, link], now)
+            below.append(link)
+        return Objection("its CA is not trusted any more", _OWN)
+
+    def _object_to_chain(self, chain: Sequence[ChainLink], now: datetime) -> Objection | None:
         if self.lists is None:
             return None
         for depth, (link, issuer) in enumerate(pairwise(chain)):
-            if link.spki in self._keys and issuer.spki not in self._keys:
-                # This one is trusted as it is; nothing is known of what is above it.
-                return None
-            reason = self._why_revoked(self.lists, link, issuer, now)
+            reason = self._why(self.lists, link, issuer, now)
             if reason is not None:
                 return Objection(reason, _OWN if depth == 0 else _ABOVE, revoked=reason == _REVOKED)
-        return None
+        reason = self._why_not_any(self.lists, self._bundle[chain[-1].spki], now, frozenset())
+        whose = _OWN if len(chain) == 1 else _ABOVE
+        return None if reason is None else Objection(reason, whose, revoked=reason == _REVOKED)
 
-    def _why_revoked(
+    def _why_not_any(
+        self, lists: Mapping[str, RevocationList], cas: Sequence[BundledCa], now: datetime, seen: frozenset[str]
+    ) -> str | None:
+        """Return why none of some CAs is good, by those above it that are trusted too; None if one of them is."""
+        reasons = [self._why_not(lists, ca, now, seen) for ca in cas]
+        return None if None in reasons or not reasons else reasons[0]
+
+    def _why_not(
+        self, lists: Mapping[str, RevocationList], ca: BundledCa, now: datetime, seen: frozenset[str]
+    ) -> str | None:
+        parents = [parent for parent in ca.parents if parent.link.spki not in seen]
+        seen |= {ca.link.spki}
+        reasons = [
+            self._why(lists, ca.link, parent.link, now) or self._why_not(lists, parent, now, seen)
+            for parent in parents
+        ]
+        # One without a CA above it is trusted as it is.
+        return None if None in reasons or not reasons else reasons[0]
+
+    def _why(
         self, lists: Mapping[str, RevocationList], link: ChainLink, issuer: ChainLink, now: datetime
     ) -> str | None:
         found = lists.get(issuer.spki)
@@ -106,8 +135,3 @@ class Authorities:
         if found.expired(now) and not self._use_expired:
             return f"the CRL of its CA expired on {found.next_update:%Y-%m-%d %H:%M} UTC"
         return None
-
-
-_OWN = "its certificate"
-_ABOVE = "a CA certificate in its chain"
-_REVOKED = "it is revoked"

@@ -54,6 +54,9 @@ def examine(
         return Examination((*findings, chain), None)
     findings.append(Finding("chain", True, " ← ".join(_name(each) for each in chain)))
     findings += _weaknesses(chain)
+    if not _may_sign(leaf):
+        why = "its keyUsage has neither digitalSignature nor keyAgreement"
+        return Examination((*findings, Finding("purpose", False, why)), None)
     try:
         peer = peer_certificate(leaf, chain[1:])
     except UnusableCertificateError as error:
@@ -98,8 +101,18 @@ def _verified(
         return Finding("chain", False, f"{of_verification(code, depth)} (issuer: {leaf.issuer.rfc4514_string()})")
     except UNREADABLE:
         return Finding("chain", False, "a certificate of the chain can't be read")
-    above = authorities.issuer_of(chain[-1])
-    return chain if above is None else [*chain, above]
+    return [*chain, *authorities.above(chain[-1])]
+
+
+def _may_sign(leaf: x509.Certificate) -> bool:
+    """Tell whether OpenSSL would take the key for a client's, as far as its keyUsage goes."""
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    except UNREADABLE:
+        return False
+    return usage.digital_signature or usage.key_agreement
 
 
 def _weaknesses(chain: Sequence[x509.Certificate]) -> Iterator[Finding]:

@@ -12,10 +12,10 @@ from mailgate.model.identity import ClientIdentity
 from mailgate.model.journal import Journal
 from mailgate.trust.generation import Generation
 
-NOTICE_DAYS = (30, 7, 1, 0)
-"""A certificate is told of when so many days are left, and once it has expired."""
+NOTICES = tuple(timedelta(days=days) for days in (30, 7, 1, 0))
+"""A certificate is told of when so much time is left, and once it has expired."""
 
-LIST_NOTICE_DAYS = (7, 6, 5, 4, 3, 2, 1, 0)
+LIST_NOTICES = tuple(timedelta(days=days) for days in range(7, -1, -1))
 """The same for a CRL, but not before it has lived for two thirds of its time: some are made anew every day."""
 
 CHECK_SECONDS = 3600.0
@@ -37,8 +37,8 @@ class Ending:
         subject: whose certificate it is, or whose CRL.
         serial: the certificate's serial number, or for a CRL, the key of its CA, shortened.
         ends: when it ends.
-        notices: at how many days before that it is told of.
-        client: the label of the client's entry, for a client certificate.
+        notices: how long before that it is told of.
+        client, label: the client's name, and that of its entry, for a client certificate.
 
     """
 
@@ -46,14 +46,15 @@ class Ending:
     subject: str
     serial: str
     ends: datetime
-    notices: tuple[int, ...] = NOTICE_DAYS
+    notices: tuple[timedelta, ...] = NOTICES
     client: str | None = None
+    label: str | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """What tells it from others of its kind: whose it is, and where there may be several, its serial."""
-        if self.client is not None:
-            return (self.client,)
+        if self.label is not None:
+            return (self.label,)
         return (self.subject,) if self.what == SERVER else (self.subject, self.serial)
 
 
@@ -64,8 +65,8 @@ class ExpiryWatch:
         self._journal = journal
         self._clock = clock
         self._generation: Generation | None = None
-        self._told: dict[tuple[str, str, datetime], int] = {}
-        self._seen: dict[str, datetime] = {}
+        self._told: dict[tuple[str, str, datetime], timedelta] = {}
+        self._seen: dict[str, Ending] = {}
         self._checking = LoopingCall(self._check)
         self._checking.clock = clock
 
@@ -87,28 +88,29 @@ class ExpiryWatch:
     def saw(self, identity: ClientIdentity) -> None:
         """Note the certificate that a client has just proved."""
         peer = identity.certificate
-        self._seen[identity.label] = peer.not_after
-        self._tell(Ending(CLIENT, peer.subject, peer.serial, peer.not_after, client=identity.client))
+        ending = Ending(
+            CLIENT, peer.subject, peer.serial, peer.not_after, client=identity.client, label=identity.label
+        )
+        self._seen[identity.label] = ending
+        self._tell(ending)
 
     def forget_clients_but(self, labels: Collection[str]) -> None:
         """Forget what was seen of clients whose entries are gone."""
-        self._seen = {label: ends for label, ends in self._seen.items() if label in labels}
+        self._seen = {label: ending for label, ending in self._seen.items() if label in labels}
 
     def endings(self) -> Iterator[Ending]:
         """Yield what ends some day: of the generation in use, and what was last seen of each client's entry."""
         if self._generation is not None:
             yield from _endings(self._generation)
-        for label, ends in self._seen.items():
-            yield Ending(CLIENT, label, "", ends, client=label)
+        yield from self._seen.values()
 
     def _check(self) -> None:
-        if self._generation is not None:
-            for ending in _endings(self._generation):
-                self._tell(ending)
+        for ending in self.endings():
+            self._tell(ending)
 
     def _tell(self, ending: Ending) -> None:
         left = ending.ends - datetime.fromtimestamp(self._clock.seconds(), UTC)
-        notice = min((days for days in ending.notices if left <= days * _DAY), default=None)
+        notice = min((each for each in ending.notices if left <= each), default=None)
         key = ending.what, ending.serial, ending.ends
         if notice is None or self._told.get(key) == notice:
             return
@@ -132,8 +134,8 @@ def _endings(generation: Generation) -> Iterator[Ending]:
     for authority in authorities.certificates:
         yield _of(AUTHORITY, authority)
     for key, found in (authorities.lists or {}).items():
-        notice = (found.next_update - found.this_update) / 3
-        notices = tuple(days for days in LIST_NOTICE_DAYS if days * _DAY <= notice)
+        third = (found.next_update - found.this_update) / 3
+        notices = (*(each for each in LIST_NOTICES if each <= third), min(third, LIST_NOTICES[0]))
         yield Ending(LIST, found.subject, key[:_KEY_LENGTH], found.next_update, notices)
 
 

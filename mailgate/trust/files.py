@@ -64,7 +64,7 @@ def load_credentials(settings: TrustSettings, now: datetime, known: PrivateKey |
     if settings.client_crl is not None:
         octets = _read(settings.client_crl, "CRL")
         lists = read_revocation_lists(settings.client_crl, octets, client_cas, now)
-    crls = () if lists is None else tuple(found.crl for found in lists.values())
+    crls = () if lists is None else tuple(crl for found in lists.values() for crl in found.crls)
     return Credentials(chain, key, client_cas, lists, crls, _exposed(settings.private_key))
 
 

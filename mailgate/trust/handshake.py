@@ -1,6 +1,6 @@
 """What one handshake learns of its peer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,8 +35,8 @@ class RefusedCertificate:
 class ChainJudge(Protocol):
     """What is known of CAs, beyond what OpenSSL was told."""
 
-    def issuer_of(self, certificate: x509.Certificate) -> x509.Certificate | None:
-        """Return the trusted CA that issued a certificate, or None; also where that is self-issued."""
+    def above(self, certificate: x509.Certificate) -> Iterator[x509.Certificate]:
+        """Yield the trusted CAs above one that is trusted, upwards."""
 
     def object_to(self, peer: PeerCertificate) -> Objection | None:
         """Return why a peer whose chain was verified is not accepted, or None."""
@@ -64,7 +64,7 @@ class Handshake:
         """Return whether the handshake may go on, for each certificate from the CA down to the leaf (depth 0)."""
         try:
             parsed = certificate.to_cryptography()
-            above = None if self._issuers else self._judge.issuer_of(parsed)
+            above = [] if self._issuers else list(self._judge.above(parsed))
         except UNREADABLE:
             # An exception would leave this callback as a traceback, which any stranger could ask for.
             why = (
@@ -78,8 +78,7 @@ class Handshake:
         if not accepted:
             self.refused = _refused(parsed, of_verification(error, depth))
             return False
-        if above is not None:
-            self._issuers = [above]
+        self._issuers += above
         if depth:
             self._issuers.insert(0, parsed)
             return True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509.oid import ExtensionOID
 
 from mailgate.trust.certificate import UNREADABLE, key_identifier
 from mailgate.trust.settings import TrustError
@@ -18,6 +19,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 _BEGIN = b"-----BEGIN X509 CRL-----"
 _BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _DER_SEQUENCE = b"\x30"
+_OF_A_PART = frozenset({ExtensionOID.DELTA_CRL_INDICATOR, ExtensionOID.ISSUING_DISTRIBUTION_POINT})
+"""RFC 5280 sections 5.2.4, 5.2.5: a list of changes, or of a part of the certificates; some forget `critical`."""
+
 _WEAK_DIGESTS = frozenset({"md5", "sha1"})
 
 
@@ -30,7 +34,7 @@ class RevocationList:
         subject: the CA's name in the form of RFC 4514.
         this_update, next_update: when it was issued, and when the next one is due at the latest.
         serials: the serial numbers that are revoked, in lower-case hex.
-        crl: the list as it came.
+        crls: the lists as they came.
 
     """
 
@@ -38,7 +42,7 @@ class RevocationList:
     this_update: datetime
     next_update: datetime
     serials: frozenset[str]
-    crl: x509.CertificateRevocationList = field(repr=False, compare=False)
+    crls: tuple[x509.CertificateRevocationList, ...] = field(repr=False, compare=False)
 
     def expired(self, now: datetime) -> bool:
         """Tell whether the next list is overdue."""
@@ -55,22 +59,44 @@ def read_revocation_lists(
     out. Any other must be signed by its CA; and every CA that is still valid must have one, lest everyone it
     vouches for is refused. Raises TrustError, one sentence.
     """
-    lists: dict[str, RevocationList] = {}
-    names = {authority.subject for authority in authorities}
-    for crl in _parse(path, octets):
-        if crl.issuer not in names:
-            continue
-        _check_digest(path, crl)
-        authority = _authority(path, crl, authorities)
-        _check(path, crl, authority, now)
-        found = _read(path, crl)
-        key = key_identifier(authority)
-        if key not in lists or lists[key].this_update < found.this_update:
-            lists[key] = found
+    found: dict[tuple[str, str], RevocationList] = {}
+    try:
+        for crl in _parse(path, octets):
+            if not any(crl.issuer == authority.subject for authority in authorities):
+                continue
+            _check_digest(path, crl)
+            authority = _authority(path, crl, authorities)
+            _check(path, crl, authority, now)
+            read = _read(crl)
+            place = key_identifier(authority), read.subject
+            if place not in found or found[place].this_update < read.this_update:
+                found[place] = read
+    except UNREADABLE as error:
+        raise TrustError(f"the CRL file {path} holds a CRL that can't be read") from error
+    lists = _by_key(found)
     for authority in authorities:
         if authority.not_valid_after_utc > now and key_identifier(authority) not in lists:
             raise TrustError(f"the CRL file {path} has no CRL of {_name(authority)}, a CA of the client CA file")
     return lists
+
+
+def _by_key(found: Mapping[tuple[str, str], RevocationList]) -> Mapping[str, RevocationList]:
+    """Return the lists by key alone; two CAs of one key share what either of them says."""
+    lists: dict[str, RevocationList] = {}
+    for (key, _), each in found.items():
+        other = lists.get(key)
+        lists[key] = each if other is None else _merged(other, each)
+    return lists
+
+
+def _merged(one: RevocationList, other: RevocationList) -> RevocationList:
+    return RevocationList(
+        f"{one.subject} and {other.subject}",
+        min(one.this_update, other.this_update),
+        min(one.next_update, other.next_update),
+        one.serials | other.serials,
+        (*one.crls, *other.crls),
+    )
 
 
 def check_not_older(path: Path, new: Mapping[str, RevocationList], old: Mapping[str, RevocationList]) -> None:
@@ -87,15 +113,12 @@ def _parse(path: Path, octets: bytes) -> Iterator[x509.CertificateRevocationList
     blocks = _BLOCK.findall(octets)
     if len(blocks) != octets.count(_BEGIN) and blocks:
         raise TrustError(f"the CRL file {path} is cut off within a CRL")
-    try:
-        if blocks:
-            yield from (x509.load_pem_x509_crl(block) for block in blocks)
-        elif octets.startswith(_DER_SEQUENCE):
-            yield x509.load_der_x509_crl(octets)
-        else:
-            raise TrustError(f"the CRL file {path} holds no CRL in PEM or DER form")
-    except UNREADABLE as error:
-        raise TrustError(f"the CRL file {path} holds a CRL that can't be read") from error
+    if blocks:
+        yield from (x509.load_pem_x509_crl(block) for block in blocks)
+    elif octets.startswith(_DER_SEQUENCE):
+        yield x509.load_der_x509_crl(octets)
+    else:
+        raise TrustError(f"the CRL file {path} holds no CRL in PEM or DER form")
 
 
 def _authority(
@@ -132,24 +155,18 @@ def _check(path: Path, crl: x509.CertificateRevocationList, authority: x509.Cert
         )
     if crl.next_update_utc is None:
         raise TrustError(f"the CRL of {subject} in {path} doesn't say when the next one is due")
-    try:
-        critical = [extension.oid.dotted_string for extension in crl.extensions if extension.critical]
-    except UNREADABLE as error:
-        raise TrustError(f"the extensions of the CRL of {subject} in {path} can't be read") from error
-    if critical:
-        # Such as RFC 5280 sections 5.2.4 and 5.2.5: a list of changes only, or of a part of the certificates.
-        raise TrustError(
-            f"the CRL of {subject} in {path} is not a complete one: it has the critical extension {critical[0]}"
-        )
+    for extension in crl.extensions:
+        if extension.critical or extension.oid in _OF_A_PART:
+            raise TrustError(
+                f"the CRL of {subject} in {path} is not a complete one: it has the extension "
+                f"{extension.oid.dotted_string}"
+            )
 
 
-def _read(path: Path, crl: x509.CertificateRevocationList) -> RevocationList:
+def _read(crl: x509.CertificateRevocationList) -> RevocationList:
     assert crl.next_update_utc is not None
-    try:
-        serials = frozenset(f"{revoked.serial_number:x}" for revoked in crl)
-    except UNREADABLE as error:
-        raise TrustError(f"the CRL file {path} holds a CRL that can't be read") from error
-    return RevocationList(crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, serials, crl)
+    serials = frozenset(f"{revoked.serial_number:x}" for revoked in crl)
+    return RevocationList(crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, serials, (crl,))
 
 
 def _may_sign_lists(authority: x509.Certificate) -> bool:

@@ -1,7 +1,7 @@
 """The one server context of all doors, replaced as a whole or not at all."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -17,7 +17,7 @@ from mailgate.trust.authorities import Authorities, Objection
 from mailgate.trust.context import server_context
 from mailgate.trust.examine import Examination, examine
 from mailgate.trust.expiry import ExpiryWatch
-from mailgate.trust.files import load_credentials
+from mailgate.trust.files import Credentials, load_credentials
 from mailgate.trust.generation import Generation
 from mailgate.trust.refusals import RefusalLog
 from mailgate.trust.revocation import check_not_older
@@ -72,9 +72,7 @@ class ServerTrust:
             raise TrustError(
                 f"OpenSSL can't use the server certificate {settings.certificate} with its key: {reasons}"
             ) from error
-        authorities = Authorities(
-            credentials.client_cas, credentials.lists, use_expired=settings.expired_crl == "use"
-        )
+        authorities = make_authorities(settings, credentials, now)
         return Generation(context, credentials.chain[0], credentials.key, authorities, credentials.exposed)
 
     def use(self, generation: Generation) -> None:
@@ -93,13 +91,9 @@ class ServerTrust:
             self._journal.record("trust.key_exposed", mode=f"{generation.exposed:04o}")
         self.expiry.use(generation)
 
-    def reload(self, settings: TrustSettings) -> None:
-        """Prepare a generation and use it. Raises TrustError, and then the one before stays in use."""
-        self.use(self.prepare(settings))
-
-    def issuer_of(self, certificate: x509.Certificate) -> x509.Certificate | None:
-        """Return the trusted CA that issued a certificate, or None; also where that is self-issued."""
-        return self.generation.authorities.issuer_of(certificate)
+    def above(self, certificate: x509.Certificate) -> Iterator[x509.Certificate]:
+        """Yield the trusted CAs above one that is trusted, upwards."""
+        return self.generation.authorities.above(certificate)
 
     def object_to(self, peer: PeerCertificate) -> Objection | None:
         """Return why a peer whose chain was once verified is not accepted now, or None."""
@@ -108,6 +102,16 @@ class ServerTrust:
     def examine(self, certificate: x509.Certificate, now: datetime) -> Examination:
         """Return what a handshake with this certificate, and none beside it, would come to."""
         return examine(certificate, (), self.generation.authorities, now)
+
+    def object_by_files(self, settings: TrustSettings, peer: PeerCertificate) -> Objection | None:
+        """
+        Return why a peer would not be accepted by what the files say at this moment, or None.
+
+        Raises TrustError where they can't be used. Reads files; may be called in any thread.
+        """
+        now = self._now()
+        credentials = load_credentials(settings, now, self.generation.key)
+        return make_authorities(settings, credentials, now).object_to(peer, now)
 
     def saw(self, identity: ClientIdentity) -> None:
         """Note that a client has proved who it is."""
@@ -125,6 +129,12 @@ class ServerTrust:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.seconds(), UTC)
+
+
+def make_authorities(settings: TrustSettings, credentials: Credentials, now: datetime) -> Authorities:
+    """Return the CAs of one generation."""
+    use_expired = settings.expired_crl == "use"
+    return Authorities(credentials.client_cas, credentials.lists, now, use_expired=use_expired)
 
 
 def _judge(connection: SSL.Connection, certificate: X509, error: int, depth: int, accepted: int) -> bool:

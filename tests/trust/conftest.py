@@ -213,6 +213,10 @@ class Gate:
             clock=self.clock,
         )
 
+    def reload(self, settings):
+        """Use another generation, if it can be used."""
+        self.trust.use(self.trust.prepare(settings))
+
     def connect(self, certificate=None, **options):
         return Client(self, certificate, **options)
 

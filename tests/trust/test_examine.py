@@ -35,7 +35,7 @@ class Court:
             client_ca=pki.write("cas.crt", b"".join(ca.certificate.public_bytes(Encoding.PEM) for ca in cas)),
             client_crl=pki.write("cas.crl", b"".join(each.public_bytes(Encoding.PEM) for each in lists)),
         )
-        self.gate.trust.reload(settings)
+        self.gate.reload(settings)
 
     def weakly_signed(self):
         certificate, key = self.old.issue("weak")
@@ -112,7 +112,7 @@ def test_as_of_another_day_the_issuers_are_those_of_that_day_and_the_lists_of_to
         client_ca=own_pki.write("short.crt", short.certificate.public_bytes(Encoding.PEM)),
         client_crl=own_pki.write("short.crl", lists),
     )
-    gate.trust.reload(settings)
+    gate.reload(settings)
     certificate, _ = short.issue("kim", begin=NOW + DAY, end=NOW + 300 * DAY)
 
     def found(day):

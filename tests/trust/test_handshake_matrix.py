@@ -11,6 +11,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from harness.pki import DAY, NOW
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailgate.trust.certificate import key_identifier
+
 
 class Matrix:
     version: ssl.TLSVersion
@@ -62,7 +64,7 @@ class Matrix:
             end=NOW + 36500 * DAY,
             names=[x509.DNSName("unique_client.example.com")],
         )
-        self.gate.trust.reload(replace(self.pki.settings, client_ca=self.pki.folder / "ca-old.crt"))
+        self.gate.reload(replace(self.pki.settings, client_ca=self.pki.folder / "ca-old.crt"))
         self.assert_welcome(self.connect(path), "unique_client")
 
     def test_intermediate_sent_by_the_client(self):
@@ -76,13 +78,13 @@ class Matrix:
         between = self.authority("가지", issuer=root)
         self.pki.write("between.crt", between.certificate.public_bytes(Encoding.PEM))
         _, path = self.issued("lee", between)
-        self.gate.trust.reload(replace(self.pki.settings, client_ca=self.pki.folder / "between.crt"))
+        self.gate.reload(replace(self.pki.settings, client_ca=self.pki.folder / "between.crt"))
         self.assert_welcome(self.connect(path), "lee")
 
     def test_every_ca_of_a_bundle(self):
         other = self.authority("둘째 CA")
         octets = self.pki.ca.certificate.public_bytes(Encoding.PEM) + other.certificate.public_bytes(Encoding.PEM)
-        self.gate.trust.reload(replace(self.pki.settings, client_ca=self.pki.write("both.crt", octets)))
+        self.gate.reload(replace(self.pki.settings, client_ca=self.pki.write("both.crt", octets)))
         _, path = self.issued("second", other)
         self.assert_welcome(self.connect(path), "second")
 
@@ -152,7 +154,7 @@ class Matrix:
             client_crl=self.pki.write("ca.crl", b"".join(each.public_bytes(Encoding.PEM) for each in lists)),
             **changes,
         )
-        self.gate.trust.reload(settings)
+        self.gate.reload(settings)
 
     def test_revoked(self):
         certificate, path = self.issued("stolen")
@@ -211,13 +213,62 @@ class Matrix:
         self.assertEqual(self.connect(kim).received, b"hello kim\n")
         self.assertEqual(self.connect(lee).received, b"hello lee\n")
 
+    def three_tiers(self, *, revoked=(), **options):
+        """Load a root, two CAs below it, and their lists, and return the last one."""
+        first = self.authority("1단 CA", issuer=self.pki.ca)
+        second = self.authority("2단 CA", issuer=first, **options)
+        lists = [
+            self.pki.ca.revoke(*(each.certificate for each in (first,) if "first" in revoked)),
+            first.revoke(),
+        ]
+        self.revoking(*lists, second.revoke(), cas=[first, second])
+        return second
+
+    def test_an_intermediate_of_a_revoked_intermediate(self):
+        second = self.three_tiers(revoked={"first"})
+        _, path = self.issued("kim", second)
+        self.assert_refused(self.connect(path), "a CA certificate in its chain was not accepted: it is revoked")
+
+    def test_an_intermediate_of_an_intermediate(self):
+        _, path = self.issued("kim", self.three_tiers())
+        client = self.connect(path)
+        self.assert_welcome(client, "kim")
+        issuers = client.server.peer.issuers
+        self.assertEqual(len(issuers), 3)
+        self.assertEqual(issuers[-1].spki, key_identifier(self.pki.ca.certificate))
+
+    def test_a_live_connection_is_judged_by_what_is_above_its_ca_now(self):
+        between = self.authority("부서 CA", issuer=self.pki.ca)
+        alone = self.pki.write("between.crt", between.certificate.public_bytes(Encoding.PEM))
+        self.gate.reload(replace(self.pki.settings, client_ca=alone))
+        _, path = self.issued("kim", between)
+        client = self.connect(path)
+        self.assert_welcome(client, "kim")
+        self.assertIsNone(self.gate.trust.object_to(client.server.peer))
+        self.revoking(self.pki.ca.revoke(between.certificate), between.revoke(), cas=[between])
+        self.assertTrue(self.gate.trust.object_to(client.server.peer).revoked)
+
+    def test_a_ca_that_rolled_over_by_a_certificate_of_the_old_key_for_the_new_one(self):
+        old = self.pki.ca
+        new = self.authority("회사 CA", issuer=old)
+        _, path = self.issued("kim", new)
+        self.revoking(old.revoke(new.certificate), new.revoke(), cas=[new])
+        self.assert_refused(self.connect(path), "it is revoked")
+
+    def test_an_expired_root_beside_its_intermediate_needs_no_list(self):
+        root = self.authority("옛 뿌리", begin=NOW - 9 * DAY, end=NOW - DAY)
+        between = self.authority("가지", issuer=root)
+        _, path = self.issued("lee", between)
+        self.revoking(self.pki.ca.revoke(), between.revoke(), cas=[root, between])
+        self.assert_welcome(self.connect(path), "lee")
+
     def test_a_short_key(self):
         _, path = self.issued("weak", key=rsa.generate_private_key(65537, 1024))
         self.assert_refused(self.connect(path, trusting_weak=True), "too short")
 
     def test_a_digest_that_is_broken(self):
         ca = self.authority("회사 CA", key=rsa.generate_private_key(65537, 2048))
-        self.gate.trust.reload(
+        self.gate.reload(
             replace(
                 self.pki.settings,
                 client_ca=self.pki.write("rsa.crt", ca.certificate.public_bytes(Encoding.PEM)),

@@ -150,7 +150,27 @@ def test_a_ca_without_key_usage_may(read, authority):
     ],
 )
 def test_a_list_of_a_part_only(fault, company, extension):
-    assert "not a complete one" in fault(company.revoke(extensions=[(extension, True)]), cas=[company])
+    for critical in (True, False):
+        assert "not a complete one" in fault(company.revoke(extensions=[(extension, critical)]), cas=[company])
+
+
+def test_an_extension_that_nobody_here_knows_and_one_must(fault, company):
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    assert "it has the extension 1.2.3.4" in fault(company.revoke(extensions=[(unknown, True)]), cas=[company])
+
+
+def test_a_signature_algorithm_that_nobody_knows(fault, company):
+    octets = company.revoke().public_bytes(Encoding.DER)
+    ecdsa = bytes.fromhex("06082a8648ce3d040302")
+    assert "can't be read" in fault(octets.replace(ecdsa, ecdsa[:-1] + b"\x09"), cas=[company])
+
+
+def test_two_cas_of_one_key_share_what_either_says(read, authority, company):
+    namesake = authority("다른 이름", key=company.key)
+    older, newer = company.revoke(7, begin=NOW - 2 * DAY, end=NOW + DAY), namesake.revoke()
+    [found] = read(older, newer, cas=[company, namesake]).values()
+    assert found.serials == {"7"}
+    assert found.next_update == NOW + DAY
 
 
 class TestReload:
@@ -161,7 +181,7 @@ class TestReload:
         def load(*lists):
             octets = b"".join(each.public_bytes(Encoding.PEM) for each in lists)
             path = own_pki.write("ca.crl", octets)
-            gate.trust.reload(replace(own_pki.settings, client_crl=path))
+            gate.reload(replace(own_pki.settings, client_crl=path))
 
         gate.load = load
         return gate

@@ -57,7 +57,7 @@ class FaultTests(Base):
         self.assertNotIn("\n", sentence)
         self.assertNotIn("error:", sentence)
         # The generation in use stays in use.
-        self.assertEqual(str(self.assertRaises(TrustError, self.gate.trust.reload, settings)), sentence)
+        self.assertEqual(str(self.assertRaises(TrustError, self.gate.reload, settings)), sentence)
         self.assertEqual(self.gate.connect(self.client()).handshake().received, b"hello kim\n")
 
     def test_no_such_file(self):
@@ -133,12 +133,12 @@ class LoadTests(Base):
     def test_kinds_of_server_keys(self):
         for key in (ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 2048)):
             self.write_server(key=key)
-            self.gate.trust.reload(self.pki.settings)
+            self.gate.reload(self.pki.settings)
             self.assertEqual(self.gate.connect(self.client()).handshake().received, b"hello kim\n")
 
     def test_a_server_without_key_usage_extensions(self):
         self.write_server(usages=())
-        self.gate.trust.reload(self.pki.settings)
+        self.gate.reload(self.pki.settings)
         self.assertEqual(self.gate.connect(self.client()).handshake().received, b"hello kim\n")
 
     def test_the_ca_itself_is_not_sent(self):
@@ -156,14 +156,14 @@ class LoadTests(Base):
         octets = b"".join(each.public_bytes(Encoding.PEM) for each in (certificate, between.certificate))
         self.pki.write("server.crt", octets)
         self.pki.write("server.key", key_pem(key))
-        self.gate.trust.reload(self.pki.settings)
+        self.gate.reload(self.pki.settings)
         # The client knows only the root.
         self.assertEqual(self.gate.connect(self.client()).handshake().received, b"hello kim\n")
 
     def test_the_journal_is_told_of_each_generation(self):
         other = self.authority("둘째 CA")
         octets = b"".join(each.certificate.public_bytes(Encoding.PEM) for each in (other, self.pki.ca))
-        self.gate.trust.reload(replace(self.pki.settings, client_ca=self.pki.write("two.crt", octets)))
+        self.gate.reload(replace(self.pki.settings, client_ca=self.pki.write("two.crt", octets)))
         entry = self.gate.journal.of("trust.loaded")[-1]
         self.assertEqual((entry["subject"], entry["client_cas"]), ("CN=server", 2))
 
@@ -173,7 +173,7 @@ class ReloadTests(Base):
         live = self.gate.connect(self.client()).handshake()
         other = self.authority("새 CA")
         path = self.pki.write("new-ca.crt", other.certificate.public_bytes(Encoding.PEM))
-        self.gate.trust.reload(replace(self.pki.settings, client_ca=path))
+        self.gate.reload(replace(self.pki.settings, client_ca=path))
         self.assertEqual(live.send(b"still here").received, b"hello kim\nstill here")
         self.assertEqual(self.gate.connect(self.client()).handshake().received, b"")
         self.assertEqual(self.gate.connect(self.client("lee", other)).handshake().received, b"hello lee\n")
@@ -191,7 +191,7 @@ class KeyFileTests(Base):
         for mode, told in ((0o600, []), (0o400, []), (0o640, ["0640"]), (0o604, ["0640", "0604"])):
             path.chmod(mode)
             self.gate.journal.events = [] if not told else self.gate.journal.events
-            self.gate.trust.reload(self.pki.settings)
+            self.gate.reload(self.pki.settings)
             self.assertEqual([entry["mode"] for entry in self.gate.journal.of("trust.key_exposed")], told)
 
     def test_one_that_can_not_be_read_any_more_is_the_one_in_use(self):
@@ -199,14 +199,14 @@ class KeyFileTests(Base):
         in_use = self.gate.trust.generation.key
         denied = mock.patch.object(Path, "read_bytes", _denied(Path.read_bytes, "server.key"))
         with denied:
-            self.gate.trust.reload(self.pki.settings)
+            self.gate.reload(self.pki.settings)
         self.assertIs(self.gate.trust.generation.key, in_use)
         self.pki.write("server.crt", certificate.public_bytes(Encoding.PEM))
         self.pki.write("server.key", key_pem(key))
         with denied:
-            error = self.assertRaises(TrustError, self.gate.trust.reload, self.pki.settings)
+            error = self.assertRaises(TrustError, self.gate.reload, self.pki.settings)
         self.assertIn("doesn't fit", str(error))
-        self.gate.trust.reload(self.pki.settings)
+        self.gate.reload(self.pki.settings)
         self.assertIsNot(self.gate.trust.generation.key, in_use)
 
 
@@ -245,7 +245,7 @@ class SessionTests(Base):
         self.assertIn("no TLS version", entry["reason"])
 
     def test_a_higher_minimum(self):
-        self.gate.trust.reload(replace(self.pki.settings, minimum="TLSv1.3"))
+        self.gate.reload(replace(self.pki.settings, minimum="TLSv1.3"))
         old = self.gate.connect(self.client(), version=ssl.TLSVersion.TLSv1_2).handshake()
         self.assertEqual(old.received, b"")
         self.assertEqual(self.gate.connect(self.client()).handshake().received, b"hello kim\n")

@@ -70,6 +70,9 @@ class Authority:
             )
         identifier = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
         builder = builder.add_extension(identifier, critical=False)
+        if issuer:
+            above = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+            builder = builder.add_extension(above, critical=False)
         self.certificate = builder.sign(issuer.key if issuer else self.key, hashes.SHA256())
 
     def issue(
