@@ -19,7 +19,7 @@ from mailgate.delivery.make import DeliveryError, make_dispatcher, make_upstream
 from mailgate.doors.https import HttpsDoor, make_https_door
 from mailgate.doors.lines import LineDoor, make_line_door
 from mailgate.doors.lines.spool import Spools
-from mailgate.enrolment import make_enrolment
+from mailgate.enrolment import Enrolment
 from mailgate.intake import Admission, Intake, Limits
 from mailgate.model.journal import Journal
 from mailgate.ops.descriptors import connections_for
@@ -75,17 +75,21 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         journal.record("gateway.few_descriptors", connections=total, wanted=settings.limits.connections)
     connections = ConnectionLimits(total, settings.limits.connections_per_address)
     try:
-        enrolment = None if settings.est is None else make_enrolment(settings.est, trust, intake, journal, reactor)
+        enrolment = None if settings.est is None else Enrolment(settings.est, trust, intake, journal, reactor)
     except CertificateAuthorityError as error:
         raise StartError(f"[est]: {error}") from error
     except OSError as error:
         raise StartError(f"[est]: {error.filename} can't be used: {error.strerror}") from error
-    https = make_https_door(intake, trust, settings.limits, connections, reactor, journal, enrolment)
+    renewal = [] if enrolment is None else [Part(enrolment.start, enrolment.stop)]
+    routes = None if enrolment is None else enrolment.routes
+    https = make_https_door(intake, trust, settings.limits, connections, reactor, journal, routes)
     doors: list[HttpsDoor | LineDoor] = [https]
     ports = [Ports(reactor, "https", settings.https.listen, https.factory)]
     if settings.lines is not None:
         new_spool = Spools(queue.directory, admission).new
-        lines = make_line_door(settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor)
+        lines = make_line_door(
+            settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor, journal
+        )
         doors.append(lines)
         ports.append(Ports(reactor, "lines", settings.lines.listen, lines.factory))
     reloader = Reloader(settings, trust, intake, connections, upstreams, doors, journal, reactor)
@@ -103,6 +107,7 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
             Part(_nothing, lambda: _end(journal, trust)),
             Part(lambda: _open(queue), queue.close),
             Part(dispatcher.start, dispatcher.stop),
+            *renewal,
             Part(_nothing, lambda: _close(intake, doors)),
             *ports,
             Part(reloader.start, reloader.stop),

@@ -1,95 +1,156 @@
 """The gateway signs a client's next certificate, if that is still the same client."""
 
-from collections.abc import Callable
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorThreads
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 
 from mailgate.ca.authority import CertificateAuthority
 from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.ca.renewal import RenewalRefusedError, renewed
+from mailgate.ca.revoking import Revoking
 from mailgate.doors.desk import DOOR
 from mailgate.doors.est import EnrolmentRoutes
 from mailgate.doors.settings import EnrolmentSettings
 from mailgate.intake import Intake
-from mailgate.model.identity import ClientIdentity
+from mailgate.intake.rates import Rates
+from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.journal import Journal
 from mailgate.model.refusal import Refusal, RefusalCode
+from mailgate.policy.rules import Rate
+from mailgate.trust.certificate import key_identifier
 from mailgate.trust.server import ServerTrust
+from mailgate.trust.settings import TrustError
+
+RATE = Rate(10, 3600.0)
+"""Renewals of one client: each leaves a file."""
+
+MOST_WAITING = 16
+LOCK_SECONDS = 5.0
+"""How long another process may hold the CA's folder before a client is told to come back."""
 
 _UNAVAILABLE = Refusal(
     RefusalCode.STORAGE_UNAVAILABLE, "the signing CA can't be used right now", retry_after=600.0
 )
-
-InThread = Callable[[Callable[[], x509.Certificate]], Deferred[x509.Certificate]]
 
 
 class Enrolment:
     """
     Renews certificates with the CA in a directory.
 
-    `in_thread` runs what reads and writes files elsewhere than in the reactor. What is issued is kept beside the
-    CA, so that revoking a client by its name revokes it too.
+    Reading and writing its files is the work of one thread, which nothing else waits for. What is issued is kept
+    beside the CA before the client has it, so that revoking a client by its name revokes it too.
+
+    Raises CertificateAuthorityError or OSError where the CA can't sign, or the doors wouldn't take what it signs.
     """
 
     _failures = Logger()
 
     def __init__(
         self,
-        authority: CertificateAuthority,
-        days: int,
+        settings: EnrolmentSettings,
         trust: ServerTrust,
         intake: Intake,
         journal: Journal,
-        in_thread: InThread,
+        reactor: IReactorFromThreads,
     ) -> None:
-        self._authority = authority
-        self._days = days
+        self._authority = CertificateAuthority(settings.directory, lock_seconds=LOCK_SECONDS)
+        self._days = settings.days
         self._trust = trust
         self._intake = intake
         self._journal = journal
-        self._in_thread = in_thread
+        self._reactor = reactor
+        self._rates = Rates()
+        self._waiting = 0
+        self._threads = ThreadPool(0, 1, "est")
+        with self._authority.issuing() as issuer:
+            self._signer = issuer.certificate
+        if not trust.generation.authorities.trusts(self._signer):
+            raise CertificateAuthorityError(
+                f"{self._authority.certificate_file} is not in client_ca: no door would take what it signs"
+            )
 
-    def authorities(self) -> Deferred[bytes | Refusal]:
-        """Return the signing CA's certificate in PKCS #7."""
-        return self._in_thread(self._own_certificate).addCallbacks(_packed, self._refused)
+    @property
+    def routes(self) -> EnrolmentRoutes:
+        """What the HTTPS door has for it."""
+        return EnrolmentRoutes(_packed(self._signer), self.renew)
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        self._threads.start()
+
+    def stop(self) -> Deferred[None]:
+        """End once the request under way is done, which takes seconds at most."""
+        self._threads.stop()
+        return succeed(None)
 
     def renew(self, identity: ClientIdentity, current: bytes, request: bytes) -> Deferred[bytes | Refusal]:
         """Return the certificate that follows the client's `current` one, in PKCS #7, or why there is none."""
-
-        def tell(issued: x509.Certificate) -> bytes:
-            self._journal.record(
-                "certificate.renewed",
-                client=identity.client,
-                serial=f"{issued.serial_number:x}",
-                not_after=issued.not_valid_after_utc.isoformat(),
-            )
-            return _packed(issued)
+        if self._waiting >= MOST_WAITING:
+            return succeed(_UNAVAILABLE)
+        wait = self._rates.take(identity.client, RATE, self._authority.now().timestamp())
+        if wait:
+            return succeed(Refusal(RefusalCode.RATE_LIMITED, f"more than {RATE} renewals", retry_after=wait))
+        self._waiting += 1
 
         def issue() -> x509.Certificate:
             return self._issue(identity, current, request)
 
-        return self._in_thread(issue).addCallbacks(tell, self._refused)
+        issued = deferToThreadPool(self._reactor, self._threads, issue).addBoth(self._done)
+        return issued.addCallback(lambda certificate: self._tell(identity, certificate)).addErrback(self._refused)
 
-    def _own_certificate(self) -> x509.Certificate:
-        with self._authority.issuing() as issuer:
-            return issuer.certificate
+    def _done(self, result: x509.Certificate | Failure) -> x509.Certificate | Failure:
+        self._waiting -= 1
+        return result
+
+    def _tell(self, identity: ClientIdentity, issued: x509.Certificate) -> bytes | Refusal:
+        # A reload may have taken the client away meanwhile; what was issued is kept, and revoked with the rest.
+        self._judge_present(identity, identity.certificate)
+        self._journal.record(
+            "certificate.renewed",
+            client=identity.client,
+            serial=f"{issued.serial_number:x}",
+            not_after=issued.not_valid_after_utc.isoformat(),
+        )
+        return _packed(issued)
 
     def _issue(self, identity: ClientIdentity, current: bytes, request: bytes) -> x509.Certificate:
         now = self._authority.now()
+        peer = identity.certificate
+        # `ca revoke` holds the same lock: it either comes before, and is seen, or finds what was issued.
         with self._authority.issuing() as issuer:
+            objection = self._trust.object_by_files(peer)
+            if objection is not None or Revoking(self._authority).has(int(peer.serial, 16)):
+                raise RenewalRefusedError("the present certificate is not accepted any more")
+            self._judge_present(identity, peer)
+            self._judge_issuer(identity, peer, issuer.certificate)
             issued = renewed(issuer, request, current, now, self._days)
-        self._judge(identity, issued, now)
-        self._authority.keep([issued])
+            self._judge_next(identity, issued, now)
+            self._authority.keep([issued])
         return issued
 
-    def _judge(self, identity: ClientIdentity, issued: x509.Certificate, now: datetime) -> None:
+    def _judge_present(self, identity: ClientIdentity, peer: PeerCertificate) -> None:
+        verdict = self._intake.identify(peer, DOOR)
+        known = isinstance(verdict, ClientIdentity) and verdict.client == identity.client
+        if self._trust.object_to(peer) is not None or not known:
+            raise RenewalRefusedError("the present certificate is not accepted any more")
+
+    def _judge_issuer(self, identity: ClientIdentity, peer: PeerCertificate, signer: x509.Certificate) -> None:
+        """Raise RenewalRefusedError where another CA vouches for the client, and would lose its say by this."""
+        rules = self._intake.directory.rules(identity.label)
+        if rules is not None and rules.authorities is not None:
+            return
+        ours = {key_identifier(each) for each in (signer, *self._trust.above(signer))}
+        if not any(link.spki in ours for link in peer.issuers):
+            raise RenewalRefusedError("the certificate is of another CA than the one that signs here")
+
+    def _judge_next(self, identity: ClientIdentity, issued: x509.Certificate, now: datetime) -> None:
         """Raise RenewalRefusedError where the doors would not take the new certificate for the same client."""
         examination = self._trust.examine(issued, now)
         if examination.peer is None:
@@ -105,33 +166,11 @@ class Enrolment:
     def _refused(self, failure: Failure) -> Refusal:
         if isinstance(failure.value, RenewalRefusedError):
             return Refusal(RefusalCode.VALIDATION_FAILED, str(failure.value))
-        if isinstance(failure.value, CertificateAuthorityError | OSError):
+        if isinstance(failure.value, CertificateAuthorityError | TrustError | OSError):
             self._journal.record("enrolment.error", reason=str(failure.value))
         else:
             self._failures.failure("A renewal failed", failure)
         return _UNAVAILABLE
-
-
-def make_enrolment(
-    settings: EnrolmentSettings, trust: ServerTrust, intake: Intake, journal: Journal, reactor: IReactorThreads
-) -> EnrolmentRoutes:
-    """
-    Return the routes of EST.
-
-    Raises CertificateAuthorityError or OSError where the CA can't sign, or the doors wouldn't take what it signs.
-    """
-    authority = CertificateAuthority(settings.directory)
-    with authority.issuing() as issuer:
-        if not trust.generation.authorities.trusts(issuer.certificate):
-            raise CertificateAuthorityError(
-                f"{authority.certificate_file} is not in client_ca: no door would take what it signs"
-            )
-
-    def in_thread(work: Callable[[], x509.Certificate]) -> Deferred[x509.Certificate]:
-        return deferToThreadPool(reactor, reactor.getThreadPool(), work)
-
-    enrolment = Enrolment(authority, settings.days, trust, intake, journal, in_thread)
-    return EnrolmentRoutes(enrolment.authorities, enrolment.renew)
 
 
 def _packed(certificate: x509.Certificate) -> bytes:

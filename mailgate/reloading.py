@@ -8,10 +8,11 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
-from mailgate.delivery.make import DeliveryError, make_upstream_tls
-from mailgate.delivery.tls import UpstreamTls
+from mailgate.delivery.errors import DeliveryError
+from mailgate.delivery.tls import UpstreamTls, upstream_tls
 from mailgate.doors.settings import LimitSettings
 from mailgate.intake import Intake, Limits
+from mailgate.model.defect import describe_defect
 from mailgate.model.journal import Journal
 from mailgate.ops.descriptors import connections_for
 from mailgate.policy.clients import ClientDirectory
@@ -33,9 +34,9 @@ class Reloader:
     """
     Reads the settings and all that they name again, on SIGHUP and soon after one of the files has changed.
 
-    ``[tls]``, ``[clients]``, ``[limits]`` and the upstreams' certificates are taken together; anything that is
-    wrong with one of them leaves all as it was, and the journal says what. Connections go on, but for those whose
-    client may not be here any more.
+    ``[tls]``, ``[clients]`` and ``[limits]`` are taken together; anything that is wrong with one of them leaves
+    all as it was, and the journal says what. The upstreams' certificates follow, each if it can be used.
+    Connections go on, but for those whose client may not be here any more.
 
     Attributes:
         outcomes: how many reloads were ``done``, and how many ``failed``.
@@ -78,28 +79,47 @@ class Reloader:
         """Take what the files say now, or tell the journal why not."""
         self._files.reading()
         try:
-            settings = load_settings(self._settings.path)
+            settings = load_settings(self._settings.path, self._settings)
+            self._files.watch(settings.files)
             generation = self._trust.prepare(settings.tls)
-            upstreams = make_upstream_tls(self._settings.delivery)
-        except (SettingsError, TrustError, DeliveryError) as error:
-            self.outcomes["failed"] += 1
-            self._journal.record("reload.failed", reason=str(error))
+            directory = ClientDirectory(settings.clients)
+        except (SettingsError, TrustError) as error:
+            self._fail(str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next change of a file is read again
+            self._fail(describe_defect(error))
             return
         self._trust.use(generation)
-        for upstream, fresh in zip(self._upstreams, upstreams, strict=True):
-            if upstream is not None and fresh is not None:
-                upstream.use(fresh)
-        limits = settings.limits
-        self._intake.directory = ClientDirectory(settings.clients)
         self._trust.expiry.forget_clients_but([rules.label for rules in settings.clients])
-        self._intake.limits = Limits(limits.max_message, self._intake.limits.give_up_after)
-        self._connections.total = connections_for(limits.connections)
-        self._connections.per_address = limits.connections_per_address
-        self._files.watch(settings.files)
+        self._intake.directory = directory
+        self._renew_upstreams(settings)
+        self._hold_to(settings.limits)
         before, after = _fixed(self._settings), _fixed(settings)
         restart = [name for name in before if before[name] != after[name]]
         self.outcomes["done"] += 1
         self._journal.record("reload.done", needs_restart=restart or None)
+
+    def _fail(self, reason: str) -> None:
+        self.outcomes["failed"] += 1
+        self._journal.record("reload.failed", reason=reason)
+
+    def _renew_upstreams(self, settings: Settings) -> None:
+        """Take the files of the upstreams anew; one whose files can't be used keeps what it has."""
+        if settings.delivery.upstreams != self._settings.delivery.upstreams:
+            return
+        for tls, upstream in zip(self._upstreams, settings.delivery.upstreams, strict=True):
+            try:
+                fresh = upstream_tls(upstream)
+            except DeliveryError as error:
+                self._journal.record("reload.upstream_kept", upstream=upstream.host, reason=str(error))
+                continue
+            if tls is not None and fresh is not None:
+                tls.use(fresh)
+
+    def _hold_to(self, limits: LimitSettings) -> None:
+        self._intake.limits = Limits(limits.max_message, self._intake.limits.give_up_after)
+        self._connections.total = connections_for(limits.connections)
+        self._connections.per_address = limits.connections_per_address
         for door in self._doors:
             door.reload(limits)
 

@@ -51,12 +51,19 @@ class CertificateAuthority:
     A certificate authority that lives in one directory.
 
     Every method that writes does so wholly or not at all, and raises CertificateAuthorityError when asked to
-    replace a file without `force`, or OSError when the disk refuses. Lifetimes are in days from now.
+    replace a file without `force`, or OSError when the disk refuses. Lifetimes are in days from now. Another
+    process that is at work in the directory is waited for, `lock_seconds` at most if that is given.
     """
 
-    def __init__(self, directory: Path, clock: Callable[[], datetime.datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        clock: Callable[[], datetime.datetime] = utc_now,
+        lock_seconds: float | None = None,
+    ) -> None:
         self._directory = directory
         self._clock = clock
+        self._lock_seconds = lock_seconds
 
     def now(self) -> datetime.datetime:
         """Return the authority's time."""
@@ -111,6 +118,8 @@ class CertificateAuthority:
         Beside ``ca.crt`` with the certificate alone, ``chain.crt`` has the root's too.
         """
         subject = names.common_name(common_name)
+        if root.certificate_file.resolve() == self.certificate_file.resolve():
+            raise CertificateAuthorityError(f"{self._directory} is the root's own folder: name another one.")
         files.make_directory(self._directory)
         chain_file = self._directory / "chain.crt"
         with files.locked(self._directory):
@@ -207,7 +216,7 @@ class CertificateAuthority:
     def _opened(self) -> AbstractContextManager[None]:
         if not self.certificate_file.exists():
             raise CertificateAuthorityError(f"{self.certificate_file} is missing: `mailgate ca init` makes a CA.")
-        return files.locked(self._directory)
+        return files.locked(self._directory, self._lock_seconds)
 
     def _issuer(self, *, renewing: bool) -> Issuer:
         try:
@@ -312,7 +321,7 @@ def _certificates_in(path: Path) -> list[x509.Certificate]:
         return []
     try:
         return x509.load_pem_x509_certificates(files.read(path))
-    except ValueError:
+    except (ValueError, CertificateAuthorityError):
         return []
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ CERTIFICATE_MODE = 0o644
 
 LARGEST_FILE = 1024 * 1024
 """No file with certificates or a key is larger; what is, is something else."""
+
+_LOCK_POLL_SECONDS = 0.05
 
 _FRESH = frozenset({"README.md", ".gitignore", ".gitkeep"})
 
@@ -47,14 +50,34 @@ def make_directory(directory: Path) -> None:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold `directory` alone among our own processes; the lock leaves no file and ends with the process."""
+def locked(directory: Path, seconds: float | None = None) -> Iterator[None]:
+    """
+    Hold `directory` alone among our own processes; the lock leaves no file and ends with the process.
+
+    Waits for it, `seconds` at most if that is given. Raises CertificateAuthorityError then.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, directory, seconds)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, directory: Path, seconds: float | None) -> None:
+    if seconds is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= end:
+                raise CertificateAuthorityError(f"Another process is at work in {directory}.") from error
+            time.sleep(_LOCK_POLL_SECONDS)
+        else:
+            return
 
 
 def read(path: Path) -> bytes:

@@ -8,6 +8,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from mailgate.ca.issue import Issuer, PublicKey, Purpose, leaf_of
 
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for a request that it can't read."""
+
 _SHORTEST_RSA, _LONGEST_RSA = 2048, 4096
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
@@ -28,13 +39,7 @@ def renewed(issuer: Issuer, request: bytes, current: bytes, now: datetime.dateti
         signed = asked.is_signature_valid
         names = _alternative_names(asked.extensions)
         subject = asked.subject
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.UnsupportedGeneralNameType,
-        InvalidSignature,
-    ) as error:
+    except _UNREADABLE as error:
         raise RenewalRefusedError("the body is no certificate request (PKCS #10) that can be read") from error
     if not signed:
         raise RenewalRefusedError("the request isn't signed with its own key")
@@ -48,11 +53,12 @@ def renewed(issuer: Issuer, request: bytes, current: bytes, now: datetime.dateti
         raise RenewalRefusedError(
             f"the request's subject must be that of the certificate: {before.subject.rfc4514_string()}"
         )
-    if set(names) != set(_alternative_names(before.extensions)):
+    kept = _alternative_names(before.extensions)
+    if set(names) != set(kept):
         raise RenewalRefusedError(
             "the request's subjectAltName must have the names of the certificate, all and no other"
         )
-    return leaf_of(issuer, key, before.subject, list(names), Purpose.CLIENT, now, days)
+    return leaf_of(issuer, key, before.subject, kept, Purpose.CLIENT, now, days)
 
 
 def _fit(key: object) -> PublicKey | None:

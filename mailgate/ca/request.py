@@ -45,6 +45,13 @@ def issued_for(key: IssuerKey, before: x509.Certificate, packed: bytes) -> x509.
         ]
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CertificateAuthorityError("The gateway's answer holds no certificates that can be read.") from error
-    if len(found) != 1 or found[0].subject != before.subject:
+    if len(found) != 1 or _says(found[0]) != _says(before):
         raise CertificateAuthorityError("The gateway's answer holds no certificate for our key and name.")
     return found[0]
+
+
+def _says(certificate: x509.Certificate) -> tuple[object, ...]:
+    """Return whom a certificate names, and what for."""
+    kinds = (x509.SubjectAlternativeName, x509.ExtendedKeyUsage)
+    every = {type(extension.value): extension.value for extension in certificate.extensions}
+    return certificate.subject, *(every.get(kind) for kind in kinds)

@@ -66,6 +66,11 @@ class Revoking:
             self._write(new, revoked)
         return ListWritten(self.list_file, new, tuple(added))
 
+    def has(self, serial: int) -> bool:
+        """Tell whether a certificate is revoked, by the list and by the notes beside the copies."""
+        listed = {entry.serial_number for entry in self._read() or ()}
+        return serial in listed or any(each.serial == serial for each in self._kept())
+
     def renew(self, days: int, *, only_if_due: bool) -> ListWritten | None:
         """Write the list anew, or the first one; return None where that `only_if_due` is not."""
         with self._authority.issuing() as issuer:

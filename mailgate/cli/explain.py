@@ -61,6 +61,9 @@ def command(file: Path, config: str | None, at: str | None) -> None:
     verdicts = {door: directory.identify(examination.peer, door) for door in doors}
     for door, verdict in verdicts.items():
         click.echo(shown(_line(door, verdict)))
+    claims = sorted(directory.claims(examination.peer))
+    if claims:
+        click.echo(shown(f"      named by:     {', '.join(claims)}"))
     welcome = [verdict for verdict in verdicts.values() if isinstance(verdict, ClientIdentity)]
     if not welcome:
         click.echo("Let in at no door: the handshake succeeds, and then it is told so.")

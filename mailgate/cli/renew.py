@@ -54,7 +54,7 @@ def command(
         )
         if not answer.accepted:
             raise click.ClickException(problem(answer))
-        after = issued_for(key, before, binascii.a2b_base64(answer.content))
+        after = issued_for(key, before, _decoded(answer.content))
         batch = [files.NewFile(certificate_file, issue.certificate_pem(after), files.CERTIFICATE_MODE)]
         if new_key is not None:
             batch.insert(0, files.NewFile(key_file, issue.key_pem(new_key), files.KEY_MODE))
@@ -66,3 +66,10 @@ def command(
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}.") from error
     click.echo(f"{certificate_file}: serial {after.serial_number:x}, until {after.not_valid_after_utc:%Y-%m-%d}")
+
+
+def _decoded(content: bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(content)
+    except binascii.Error as error:
+        raise CertificateAuthorityError("The gateway's answer is not base64.") from error

@@ -11,10 +11,11 @@ TlsMode = Literal["starttls", "implicit", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A login at the upstream; the password is kept out of every representation."""
+    """A login at the upstream, and the file of its password, which is kept out of every representation."""
 
     username: str
     password: str = field(repr=False)
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

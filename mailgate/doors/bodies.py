@@ -19,8 +19,12 @@ class Bodies:
 
     def __init__(self, largest: int) -> None:
         self.held = 0
-        self._limit = max(IN_FLIGHT, 4 * largest)
+        self.hold_to(largest)
         self._held_by: dict[str, int] = {}
+
+    def hold_to(self, largest: int) -> None:
+        """Have room for bodies of so many octets from now on."""
+        self._limit = max(IN_FLIGHT, 4 * largest)
 
     def refuse(self, client: str, octets: int) -> Refusal | None:
         """Return why so many more octets of this client have no room now, or None."""

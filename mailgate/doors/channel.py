@@ -187,6 +187,7 @@ class GatewayChannel(http.HTTPChannel):
         self.desk.tell_cut(self.peer, self.address, verdict.detail)
         if self._phase in {Phase.HEAD, Phase.BODY}:
             self.refuse(verdict)
+            self.deadline = self.desk.clock.seconds() + GOODBYE_SECONDS
         elif self._phase is Phase.ANSWERING:
             self.persistent = False
             self._cut = True

@@ -4,6 +4,7 @@ from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from mailgate.doors.deadlines import Deadlines, Expiring
 
@@ -26,6 +27,9 @@ class Connection(Expiring, Protocol):
     def abort(self) -> None:
         """Close now, whatever is under way."""
 
+    def recheck(self) -> None:
+        """End, if the client may not be here any more."""
+
 
 T = TypeVar("T", bound=Connection)
 
@@ -33,16 +37,13 @@ T = TypeVar("T", bound=Connection)
 class Connections(Generic[T]):
     """The connections of one door that are open now."""
 
+    _failures = Logger()
+
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._open: Deadlines[T] = Deadlines(clock)
         self._drained: list[Deferred[None]] = []
         self._cut: IDelayedCall | None = None
-
-    @property
-    def all(self) -> tuple[T, ...]:
-        """Those that are open at this moment."""
-        return tuple(self._open.watched)
 
     def opened(self, connection: T) -> None:
         """Look after a connection, and call its `expire` when its deadline has passed."""
@@ -60,13 +61,21 @@ class Connections(Generic[T]):
         for drained in waiting:
             drained.callback(None)
 
+    def recheck(self) -> None:
+        """End each connection whose client may not be here any more."""
+        for connection in tuple(self._open.watched):
+            try:
+                connection.recheck()
+            except Exception:  # noqa: BLE001 - whatever it was, the others must be judged too
+                self._failures.failure("A connection could not be judged anew")
+
     def drain(self, seconds: float) -> Deferred[None]:
         """
         End every connection: idle ones at once, others when what is under way is answered, all after `seconds`.
 
         The Deferred fires when none is left.
         """
-        for connection in self.all:
+        for connection in tuple(self._open.watched):
             connection.drain()
         if not self._open.watched:
             return succeed(None)
@@ -78,5 +87,5 @@ class Connections(Generic[T]):
 
     def _abort(self) -> None:
         self._cut = None
-        for connection in self.all:
+        for connection in tuple(self._open.watched):
             connection.abort()

@@ -31,10 +31,15 @@ class Desk(Reception):
     def __init__(
         self, intake: Intake, trust: Trust, limits: LimitSettings, journal: Journal, clock: IReactorTime
     ) -> None:
-        super().__init__(DOOR, intake, trust, journal.record, clock)
+        super().__init__(DOOR, intake, trust, journal, journal.record, clock)
         self.limits = limits
         self.bodies = Bodies(limits.max_body)
         self._date = (0, b"")
+
+    def hold_to(self, limits: LimitSettings) -> None:
+        """Hold to other limits from now on."""
+        self.limits = limits
+        self.bodies.hold_to(limits.max_body)
 
     def body_limit(self, identity: ClientIdentity) -> int:
         """Return the octets a body of this client may have."""

@@ -14,6 +14,9 @@ from mailgate.model.refusal import Refusal, RefusalCode
 
 PATH = "/.well-known/est"
 
+LARGEST_REQUEST = 64 * 1024
+"""Octets of a request in base64."""
+
 _PKCS7 = b"application/pkcs7-mime"
 _CERTIFICATES_ONLY = b"application/pkcs7-mime; smime-type=certs-only"
 _ENCODED = ((b"Content-Transfer-Encoding", b"base64"),)
@@ -30,10 +33,14 @@ Given a client, its certificate and its request, both in DER, fires with the cer
 
 
 class EnrolmentRoutes:
-    """The two operations of EST that need nobody's approval, since the client has proved who it is."""
+    """
+    The two operations of EST that need nobody's approval, since the client has proved who it is.
 
-    def __init__(self, authorities: Callable[[], Deferred[bytes | Refusal]], renew: Renew) -> None:
-        self._authorities = authorities
+    `authority` is the signing CA's certificate as PKCS #7.
+    """
+
+    def __init__(self, authority: bytes, renew: Renew) -> None:
+        self._authority = authority
         self._renew = renew
 
     def register(self, routes: AuthorisedRoutes) -> None:
@@ -41,15 +48,15 @@ class EnrolmentRoutes:
         routes.route(f"{PATH}/cacerts", "GET")(self._tell_authorities)
         routes.route(f"{PATH}/simplereenroll", "POST")(self._reenrol)
 
-    def _tell_authorities(self, request: GatewayRequest, _identity: ClientIdentity) -> Result | Deferred[Result]:
-        def answer(certificates: bytes | Refusal) -> Result:
-            return certificates if isinstance(certificates, Refusal) else _encoded(_PKCS7, certificates)
-
-        return refuse_query(request) or self._authorities().addCallback(answer)
+    def _tell_authorities(self, request: GatewayRequest, _identity: ClientIdentity) -> Result:
+        return refuse_query(request) or _encoded(_PKCS7, self._authority)
 
     def _reenrol(self, request: GatewayRequest, identity: ClientIdentity) -> Result | Deferred[Result]:
         if media_type(request) != "application/pkcs10":
             return _NOT_A_REQUEST
+        if len(request.body) > LARGEST_REQUEST:
+            detail = "a certificate request is not so large"
+            return Refusal(RefusalCode.MESSAGE_TOO_LARGE, detail, limit=LARGEST_REQUEST, actual=len(request.body))
         try:
             # RFC 8951 section 3.1: white space means nothing, and neither does a transfer encoding's name.
             asked = binascii.a2b_base64(request.body)

@@ -59,7 +59,7 @@ class HttpsDoor:
 
     def reload(self, limits: LimitSettings) -> None:
         """Hold to other limits from now on, and judge every client that is connected anew."""
-        self.desk.limits = limits
+        self.desk.hold_to(limits)
         self._site.recheck()
 
 

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mailgate.intake import Intake
 from mailgate.model.identity import ClientIdentity, PeerCertificate
+from mailgate.model.journal import Journal
 from mailgate.model.refusal import Refusal, RefusalCode
 from mailgate.trust.authorities import Objection
 
@@ -32,6 +33,8 @@ class Reception:
     """
     What every connection of one door shares.
 
+    `record` is told of what was refused, `journal` of the rest.
+
     Attributes:
         door: the door's name in the settings.
         clock: tells seconds since the epoch.
@@ -39,12 +42,15 @@ class Reception:
 
     """
 
-    def __init__(self, door: str, intake: Intake, trust: Trust, record: Record, clock: IReactorTime) -> None:
+    def __init__(
+        self, door: str, intake: Intake, trust: Trust, journal: Journal, record: Record, clock: IReactorTime
+    ) -> None:
         self.door = door
         self.clock = clock
         self.draining = False
         self._intake = intake
         self._trust = trust
+        self._journal = journal
         self._record = record
 
     def identify(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
@@ -66,7 +72,7 @@ class Reception:
 
     def tell_cut(self, peer: PeerCertificate, address: str, reason: str) -> None:
         """Tell the journal that a live connection ends because its client may not be here any more."""
-        self._record(
+        self._journal.record(
             "connection.cut",
             door=self.door,
             address=address,

@@ -125,6 +125,8 @@ class GatewayRequest(http.Request):
         if self._refusal is not None:
             self.refuse(self._refusal)
             return
+        # A reload may have made the client another one while its body was read.
+        self._identity = None
         self.path = _ABSOLUTE.sub(b"", self.path, count=1) or b"/"
         try:
             result = self._connection.dispatch(self)

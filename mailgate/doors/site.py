@@ -45,8 +45,7 @@ class Site(http.HTTPFactory):
 
     def recheck(self) -> None:
         """End each connection whose client may not be here any more."""
-        for channel in self._connections.all:
-            channel.recheck()
+        self._connections.recheck()
 
     def drain(self, seconds: float) -> Deferred[None]:
         """

@@ -1,6 +1,6 @@
 """Which client a certificate is: default deny, and never a guess."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.refusal import Refusal, RefusalCode
@@ -9,6 +9,10 @@ from mailgate.policy.rules import ClientRules
 WILDCARD = "*"
 
 _SPIFFE = "spiffe://"
+
+# The client is told: other entries' names are not its business.
+_AMBIGUOUS = Refusal(RefusalCode.CLIENT_UNKNOWN, "the certificate matches more than one client")
+_FOREIGN = Refusal(RefusalCode.CLIENT_UNKNOWN, "the certificate names a client that is bound to another CA")
 
 
 class ClientDirectory:
@@ -55,18 +59,21 @@ class ClientDirectory:
             )
         return identity
 
+    def claims(self, certificate: PeerCertificate) -> frozenset[str]:
+        """Return the labels of all entries that name the certificate, whether or not they take it."""
+        return frozenset(label for name in _names(certificate) for label in self._by_certificate.get(name, ()))
+
     def _proved(self, certificate: PeerCertificate) -> ClientIdentity | Refusal:
-        claims = {label for name in _names(certificate) for label in self._by_certificate.get(name, ())}
+        claims = self.claims(certificate)
         labels = {label for label in claims if self._entries[label].trusts(certificate)}
         if len(labels) > 1:
-            listed = ", ".join(sorted(labels))
-            return Refusal(RefusalCode.CLIENT_UNKNOWN, f"the certificate matches more than one client: {listed}")
+            return _AMBIGUOUS
         if claims and not labels:
-            return _foreign(sorted(claims))
+            return _FOREIGN
         identity = self._named(labels.pop(), certificate) if labels else self._wildcard(certificate)
         if identity is None:
             return Refusal(RefusalCode.CLIENT_UNKNOWN, "no client entry names this certificate")
-        return identity if self._entries[identity.label].trusts(certificate) else _foreign([identity.label])
+        return identity if self._entries[identity.label].trusts(certificate) else _FOREIGN
 
     def _named(self, label: str, certificate: PeerCertificate) -> ClientIdentity:
         return ClientIdentity(client=label, label=label, certificate=certificate)
@@ -96,9 +103,3 @@ def _names(certificate: PeerCertificate) -> Iterable[str]:
 def _apart(one: ClientRules, other: ClientRules) -> bool:
     """Tell whether no certificate can be of a CA that both entries are bound to."""
     return bool(one.authorities and other.authorities and not one.authorities & other.authorities)
-
-
-def _foreign(labels: Sequence[str]) -> Refusal:
-    listed = ", ".join(f'"{label}"' for label in labels)
-    detail = f"the certificate names the client {listed}, which is bound to another CA"
-    return Refusal(RefusalCode.CLIENT_UNKNOWN, detail)

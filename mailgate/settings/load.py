@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -40,6 +40,8 @@ _SMTP_PORT, _SUBMISSIONS_PORT = 25, 465
 _CLIENT_HEADER = re.compile(r"^[ \t]*\[clients\.([^\"'\]\n]+)\]", re.MULTILINE)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_.-]+")
 
+Passwords = Mapping[Path, str]
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -71,6 +73,12 @@ class Settings:
     clients: tuple[ClientRules, ...]
     files: tuple[Path, ...] = ()
 
+    @property
+    def passwords(self) -> "Passwords":
+        """The passwords of upstreams, by their files."""
+        logins = [each.credentials for each in self.delivery.upstreams if each.credentials is not None]
+        return {login.file: login.password for login in logins if login.file is not None}
+
 
 def find_settings(given: str | None) -> Path:
     """Return the file to read: the given one, else the first default that exists. Raises SettingsError."""
@@ -83,10 +91,11 @@ def find_settings(given: str | None) -> Path:
     raise SettingsError(f"there is neither {listed}; name a settings file with --config FILE")
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path, known: Settings | None = None) -> Settings:
     """
-    Read a settings file and what it names: password files, but neither certificates nor the queue.
+    Read a settings file and what it names: passwords and clients' CAs, but no other certificates, and no queue.
 
+    A password whose file may not be read any more, since privileges were dropped, is that of the `known` settings.
     Raises SettingsError.
     """
     try:
@@ -99,7 +108,7 @@ def load_settings(path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}{_hint(text)}") from error
     try:
-        return _assemble(path, read_shape(document))
+        return _assemble(path, read_shape(document), {} if known is None else known.passwords)
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from error
 
@@ -112,7 +121,7 @@ def _hint(text: str) -> str:
     return ""
 
 
-def _assemble(path: Path, file: SettingsFile) -> Settings:
+def _assemble(path: Path, file: SettingsFile, known: Passwords) -> Settings:
     base = path.absolute().parent
     hostname = read("hostname", to_a_label, file.hostname)
     limits = _limits(file.limits)
@@ -130,7 +139,9 @@ def _assemble(path: Path, file: SettingsFile) -> Settings:
         queue=_queue(base, file.queue),
         delivery=DeliverySettings(
             hostname=hostname,
-            upstreams=tuple(_upstream(base, number, table) for number, table in enumerate(file.upstream, start=1)),
+            upstreams=tuple(
+                _upstream(base, number, table, known) for number, table in enumerate(file.upstream, start=1)
+            ),
             schedule=_schedule(file.delivery),
         ),
         clients=clients,
@@ -185,7 +196,7 @@ def _queue(base: Path, table: QueueTable) -> QueueSettings:
     )
 
 
-def _upstream(base: Path, number: int, table: UpstreamTable) -> UpstreamSettings:
+def _upstream(base: Path, number: int, table: UpstreamTable, known: Passwords) -> UpstreamSettings:
     place = f"[[upstream]] number {number} ({table.host})"
     if (table.username is None) != (table.password_file is None):
         raise ValueError(f"{place} needs both username and password_file, or neither")
@@ -199,7 +210,8 @@ def _upstream(base: Path, number: int, table: UpstreamTable) -> UpstreamSettings
         raise ValueError(f'{place} has a certificate or pins but tls = "none": they would not be used')
     credentials = None
     if table.username is not None and table.password_file is not None:
-        credentials = Credentials(table.username, _password(place, base / table.password_file))
+        file = base / table.password_file
+        credentials = Credentials(table.username, _password(place, file, known.get(file)), file)
     default_port = _SUBMISSIONS_PORT if table.tls == "implicit" else _SMTP_PORT
     return UpstreamSettings(
         host=read(f"{place}: host", _host, table.host),
@@ -222,10 +234,12 @@ def _host(text: str) -> str:
         return to_a_label(text.removesuffix("."))
 
 
-def _password(place: str, file: Path) -> str:
+def _password(place: str, file: Path, known: str | None) -> str:
     try:
         password = file.read_text("utf-8").rstrip("\r\n")
     except OSError as error:
+        if known is not None and isinstance(error, PermissionError):
+            return known
         raise ValueError(f"{place}: the password file {file} can't be read: {error.strerror}") from error
     except UnicodeDecodeError:
         # The error would carry the file's octets, and with them the secret.

@@ -7,6 +7,7 @@ from OpenSSL import SSL
 
 from mailgate.trust.authorities import Authorities
 from mailgate.trust.files import PrivateKey
+from mailgate.trust.settings import TrustSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Generation:
         certificate, key: the server's own.
         authorities: whom clients may come from.
         exposed: the mode of the key's file where others than its owner may read it, or None.
+        settings: what it was made of.
 
     """
 
@@ -27,3 +29,4 @@ class Generation:
     key: PrivateKey = field(repr=False)
     authorities: Authorities
     exposed: int | None
+    settings: TrustSettings

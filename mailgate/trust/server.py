@@ -73,7 +73,9 @@ class ServerTrust:
                 f"OpenSSL can't use the server certificate {settings.certificate} with its key: {reasons}"
             ) from error
         authorities = make_authorities(settings, credentials, now)
-        return Generation(context, credentials.chain[0], credentials.key, authorities, credentials.exposed)
+        return Generation(
+            context, credentials.chain[0], credentials.key, authorities, credentials.exposed, settings
+        )
 
     def use(self, generation: Generation) -> None:
         """Take a generation for every connection from now on; whoever holds live ones judges them anew."""
@@ -103,13 +105,14 @@ class ServerTrust:
         """Return what a handshake with this certificate, and none beside it, would come to."""
         return examine(certificate, (), self.generation.authorities, now)
 
-    def object_by_files(self, settings: TrustSettings, peer: PeerCertificate) -> Objection | None:
+    def object_by_files(self, peer: PeerCertificate) -> Objection | None:
         """
         Return why a peer would not be accepted by what the files say at this moment, or None.
 
         Raises TrustError where they can't be used. Reads files; may be called in any thread.
         """
         now = self._now()
+        settings = self.generation.settings
         credentials = load_credentials(settings, now, self.generation.key)
         return make_authorities(settings, credentials, now).object_to(peer, now)
 

@@ -103,6 +103,13 @@ def test_another_identity_is_nobodys(house, changes, words):
     assert words in house.refused(request(**changes))
 
 
+def test_names_that_are_repeated_are_issued_once(house):
+    san = x509.SubjectAlternativeName
+    after = house.renew(request(names=NAMES * 1000))
+    kept = house.issued.certificate.extensions.get_extension_for_class(san)
+    assert after.extensions.get_extension_for_class(san) == kept
+
+
 def test_the_order_of_names_is_no_identity(house):
     assert house.renew(request(names=NAMES[::-1])).subject == house.issued.certificate.subject
 
@@ -138,6 +145,12 @@ def test_what_came_back_is_for_our_key_and_name(house):
     after = house.renew(request(key))
     packed = pkcs7.serialize_certificates([after, house.issued.certificate], Encoding.DER)
     assert issued_for(key, house.issued.certificate, packed) == after
+    server = house.authority.issue_server(["cam"], [], "cam-server", KeyType.EC, 30, force=True)
+    other = load_key(server.key_file.read_bytes())
+    with pytest.raises(CertificateAuthorityError, match="holds no certificate for our key and name"):
+        issued_for(
+            other, house.issued.certificate, pkcs7.serialize_certificates([server.certificate], Encoding.DER)
+        )
     stranger = ec.generate_private_key(ec.SECP256R1())
     for octets in (b"noise", packed):
         with pytest.raises(CertificateAuthorityError, match="The gateway's answer holds no certificate"):

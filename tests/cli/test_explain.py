@@ -62,6 +62,7 @@ def test_a_client_that_is_let_in(explain):
     assert lines[5] == '  NO  https:       the client "cam" may not use the door "https"'
     assert lines[6] == '  ok  lines:       the client "cam", by the entry [clients."cam"]'
     assert lines[7:] == [
+        "      named by:     cam",
         "      senders:     *@example.com",
         "      recipients:  *",
         "      rate:        60/minute",

@@ -431,6 +431,7 @@ class House:
             connections,
             self._new_spool,
             self.clock,
+            self.journal,
         )
         self.spooling = Spools(pki.folder, lambda: self.refusal)
         self.spools = []

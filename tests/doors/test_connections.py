@@ -13,7 +13,7 @@ class Held:
 
     def __init__(self, connections, *, faulty=False):
         self.deadline = 5.0
-        self.expired = False
+        self.expired = self.judged = False
         self._connections = connections
         self._faulty = faulty
 
@@ -23,6 +23,11 @@ class Held:
         if self._faulty:
             raise ValueError("a defect")
         self._connections.closed(self)
+
+    def recheck(self):
+        self.judged = True
+        if self._faulty:
+            raise ValueError("a defect")
 
 
 class ConnectionsTests(SynchronousTestCase):
@@ -42,3 +47,14 @@ class ConnectionsTests(SynchronousTestCase):
         clock.advance(2)
         self.assertTrue(late.expired)
         connections.closed(held[1])
+
+    def test_a_defect_at_one_connection_leaves_the_others_judged(self):
+        connections = Connections(Clock())
+        held = [Held(connections, faulty=number == 1) for number in range(3)]
+        for each in held:
+            connections.opened(each)
+        connections.recheck()
+        self.assertEqual([each.judged for each in held], [True, True, True])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        for each in held:
+            connections.closed(each)

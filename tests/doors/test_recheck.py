@@ -87,6 +87,19 @@ class LineTests(Rechecks):
         self.house.connect_device().greeted()
         self.assertEqual([line[:3] for line in devices[0].lines()], ["421"])
 
+    def test_each_cut_is_told_however_many_there_are(self):
+        self.house.lines._desk.clients.most = 25
+        for _ in range(25):
+            self.house.connect_device().greeted()
+        self.remove("장치-7")
+        self.assertEqual(len(self.cut()), 25)
+
+    def test_one_that_does_not_end_has_a_second(self):
+        device = self.house.connect_device(stubborn=True).greeted()
+        self.remove("장치-7")
+        self.house.pass_time(2.5)
+        self.assertTrue(device.wire.aborted)
+
 
 class HttpsTests(Rechecks):
     def test_an_idle_connection_ends_and_others_go_on(self):
@@ -125,6 +138,28 @@ class HttpsTests(Rechecks):
         self.house.queue.release()
         self.assertEqual(client.turn().response().status, 202)
         self.assertTrue(client.ended)
+
+    def test_one_whose_certificate_is_another_clients_meanwhile_is_that_clients(self):
+        client = self.house.connect()
+        whole = self.whole()
+        client.send(whole[:-5])
+        directory = self.house.intake.directory
+        entries = dict(directory._entries)
+        moved = entries.pop("장치-7")
+        renamed = type(moved)(label="moved", certificates=moved.certificates, senders=moved.senders)
+        self.house.intake.directory = type(directory)([*entries.values(), renamed])
+        self.reload()
+        client.send(whole[-5:])
+        self.assertEqual(client.response().status, 202)
+        self.assertEqual([each.client for each in self.house.queue.messages.values()], ["moved"])
+
+    def test_larger_bodies_have_room_from_now_on(self):
+        client = self.house.connect()
+        self.limits = LimitSettings(max_message=200 * 1024 * 1024)
+        self.reload()
+        self.house.intake.limits = type(self.house.intake.limits)(self.limits.max_message, 3600.0)
+        client.send(self.raw("POST", "/v1/messages", content_length=str(150 * 1024 * 1024), content_type="text/x"))
+        self.assertEqual(self.house.door.desk.bodies.refuse("장치-7", 150 * 1024 * 1024), None)
 
     def test_more_recipients_hold_from_now_on(self):
         client = self.house.connect()

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from harness.gateway import message
+from harness.waiting import until
 
 from mailgate.ca.authority import CertificateAuthority, ClientRequest
+from mailgate.ca.files import locked
 from mailgate.ca.issue import KeyType
+from mailgate.ca.request import load_key, request_like
 from mailgate.ca.revoking import Revoking
 from mailgate.demo.stage import CLIENT
 
@@ -115,6 +118,84 @@ def test_an_entry_that_names_a_fingerprint_is_not_renewed_into_nobody(renewing):
     assert done.returncode == 1
     assert "would not be that of the client" in done.stderr
     assert certificate(gateway, "pinned") == issued.certificate
+
+
+def test_a_client_that_was_revoked_a_moment_ago_gets_nothing(renewing):
+    gateway = renewing
+    certificates = gateway.stage.certificates
+    root, issuing = CertificateAuthority(certificates), CertificateAuthority(certificates / "issuing")
+    lists = [Revoking(each) for each in (root, issuing)]
+    for each in lists:
+        each.renew(30, only_if_due=False)
+    gateway.tables["tls"]["client_crl"] = "certs/all.crl"
+
+    def bundle():
+        (certificates / "all.crl").write_text("".join(each.list_file.read_text() for each in lists))
+
+    bundle()
+    gateway.start()
+    assert renew(gateway).returncode == 0
+    # In the folder of the CA that signs: its list is looked at, though nobody has told the gateway.
+    lists[1].revoke(CLIENT, "key-compromise", 30)
+    done = renew(gateway)
+    assert done.returncode == 1
+    assert "not accepted any more" in done.stderr
+    assert len(gateway.events("certificate.renewed")) == 1
+
+
+def test_the_folder_of_the_ca_may_be_held_and_nothing_else_waits(renewing, internal):
+    gateway = renewing.start()
+    with locked(gateway.stage.certificates / "issuing"):
+        done = renew(gateway)
+        assert "can't be used right now" in done.stderr
+        with gateway.client() as client:
+            assert client.fetch("GET", "/.well-known/est/cacerts")[0] == 200
+            assert client.submit(message()).status == 202
+        until(internal.files, "the delivery")
+    [event] = gateway.events("enrolment.error")
+    assert "Another process is at work" in str(event["reason"])
+    gateway.stop()
+
+
+def test_a_client_may_not_fill_the_folder(renewing):
+    gateway = renewing.start()
+    kept = gateway.stage.certificates / "issuing" / "issued"
+    before = len(list(kept.glob("*.crt"))) if kept.exists() else 0
+    key = load_key((gateway.stage.certificates / f"{CLIENT}.key").read_bytes())
+    body = base64.encodebytes(request_like(certificate(gateway), key))
+    with gateway.client() as client:
+        answers = [
+            client.fetch("POST", "/.well-known/est/simplereenroll", octets, Content_Type="application/pkcs10")[0]
+            for octets in (*[body] * 11, b"A" * 70_000)
+        ]
+    assert answers == [200] * 10 + [429, 413]
+    assert len(list(kept.glob("*.crt"))) == before + 10
+
+
+def test_the_certificate_of_another_ca_stays_that_cas(renewing, tmp_path):
+    gateway = renewing
+    certificates = gateway.stage.certificates
+    partner = CertificateAuthority(tmp_path / "partner")
+    partner.create("협력사 CA", KeyType.EC, 300, force=False)
+    [issued] = partner.issue_clients([ClientRequest(CLIENT)], KeyType.EC, 30, force=False)
+    for end, file in (("crt", issued.certificate_file), ("key", issued.key_file)):
+        shutil.copy(file, certificates / f"partner.{end}")
+    bundle = certificates / "clients-ca.crt"
+    bundle.write_text(bundle.read_text() + partner.certificate_file.read_text())
+    gateway.start()
+    with gateway.client("partner") as client:
+        assert client.submit(message()).status == 202
+    done = renew(gateway, name="partner")
+    assert done.returncode == 1
+    assert "of another CA than the one that signs here" in done.stderr
+
+
+def test_a_signing_ca_that_no_door_trusts_is_told_at_the_start(renewing):
+    gateway = renewing
+    gateway.tables["tls"]["client_ca"] = "certs/ca.crt"
+    program = gateway.launch()
+    until(lambda: not program.running, "the end of a gateway that can't start")
+    assert "is not in client_ca" in gateway.log
 
 
 def test_without_est_there_is_nothing_at_its_paths(gateway):

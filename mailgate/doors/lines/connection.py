@@ -164,7 +164,7 @@ class LineConnection(Protocol):
         verdict = self._desk.identify(client.certificate)
         if isinstance(verdict, Refusal):
             self._desk.tell_cut(client.certificate, self.transport.address, verdict.detail)
-            self._close(refused(verdict))
+            self._close(refused(verdict), GOODBYE_SECONDS)
         elif verdict.client != client.client:
             self._close(_RENAMED)
 

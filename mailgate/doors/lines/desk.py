@@ -15,6 +15,7 @@ from mailgate.doors.reception import Reception, Trust
 from mailgate.doors.settings import LimitSettings, body_limit
 from mailgate.intake import Intake, Origin
 from mailgate.model.identity import ClientIdentity
+from mailgate.model.journal import Journal
 from mailgate.model.receipt import DryRun, MessageRecord, Receipt
 from mailgate.model.refusal import Refusal
 from mailgate.model.submission import Outline, Submission
@@ -49,9 +50,10 @@ class LineDesk(Reception):
         limits: LimitSettings,
         new_spool: Callable[[], Spool],
         refusals: RefusalLog,
+        journal: Journal,
         clock: IReactorTime,
     ) -> None:
-        super().__init__(DOOR, intake, trust, refusals.record, clock)
+        super().__init__(DOOR, intake, trust, journal, refusals.record, clock)
         self.connections: Connections[LineConnection] = Connections(clock)
         self.clients: ClientConnections[LineConnection] = ClientConnections(limits.connections_per_client)
         self.room = Room()

@@ -11,6 +11,7 @@ from mailgate.doors.lines.desk import DOOR, LineDesk
 from mailgate.doors.lines.spool import Spool
 from mailgate.doors.settings import LimitSettings
 from mailgate.intake import Intake
+from mailgate.model.journal import Journal
 from mailgate.trust.connections import ConnectionLimits
 from mailgate.trust.factory import MutualTLSFactory
 from mailgate.trust.server import ServerTrust
@@ -62,8 +63,7 @@ class LineDoor:
     def reload(self, limits: LimitSettings) -> None:
         """Hold to other limits from now on, and judge every client that is connected anew."""
         self._desk.hold_to(limits)
-        for connection in self._desk.connections.all:
-            connection.recheck()
+        self._desk.connections.recheck()
 
 
 def make_line_door(
@@ -74,12 +74,13 @@ def make_line_door(
     connections: ConnectionLimits,
     new_spool: Callable[[], Spool],
     clock: IReactorTime,
+    journal: Journal,
 ) -> LineDoor:
     """
     Return the door; nothing listens yet.
 
     `connections` may be other doors' too; `new_spool` makes what a message waits in while it comes.
     """
-    desk = LineDesk(hostname, intake, trust, limits, new_spool, trust.refusals, clock)
+    desk = LineDesk(hostname, intake, trust, limits, new_spool, trust.refusals, journal, clock)
     factory = MutualTLSFactory(trust, LineFactory(desk), door=DOOR, alpn=[ALPN], limits=connections, clock=clock)
     return LineDoor(factory, desk)

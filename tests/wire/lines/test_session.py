@@ -2,8 +2,9 @@
 
 import pytest
 
+from mailgate.model.refusal import Refusal, RefusalCode
 from mailgate.model.submission import Outline, Parties
-from mailgate.wire.lines import Answer, Check, Send, Stat
+from mailgate.wire.lines import Answer, Check, Send, Stat, StoreError
 
 START = "MAIL k1\nFROM a@x.kr\nTO b@x.kr\n"
 
@@ -190,6 +191,21 @@ class TestCheck:
         rest = '"from": "a@x.kr", "to": "b@x.kr", "text": "x"}'
         assert talk.reply(f"MORE#{len(rest)}\n{rest}\nCHECK\n").code == 503
         assert str(talk.submission("SEND\n").envelope.sender) == "a@x.kr"
+
+    def test_one_that_can_not_be_read_right_now_is_looked_into_again(self, talk):
+        body = '{"from": "a@x.kr", "to": "b@x.kr", "text": "x"}'
+        talk.say(f"MAIL k\nJSON#{len(body)}\n{body}\n")
+        [store] = talk.stores
+        read = store.read
+
+        def fail():
+            raise StoreError(Refusal(RefusalCode.STORAGE_UNAVAILABLE, "not now"))
+
+        store.read = fail
+        assert talk.reply("CHECK\n").code == 451
+        store.read = read
+        [check] = talk.say("CHECK\n")
+        assert check.outline.size > 0
 
     def test_a_message_in_json_is_asked_about_with_its_parties(self, talk):
         body = '{"from": "a@x.kr", "to": "b@x.kr", "text": "x"}'
