@@ -89,7 +89,7 @@ class Running:
             self.intake,
             self.connections,
             self.upstreams,
-            self.doors,
+            [self.door],
             self.journal,
             self.clock,
         )
