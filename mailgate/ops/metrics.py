@@ -31,6 +31,14 @@ class TrustCollector(Collector):
         for labels, count in self._trust.handshakes.items():
             handshakes.add_metric(labels, count)
         yield handshakes
+        seen = CounterMetricFamily(
+            "mailgate_clients_seen",
+            "Handshakes of clients, by the CA of the certificate.",
+            labels=("issuer", "key"),
+        )
+        for labels, count in self._trust.seen.items():
+            seen.add_metric(labels, count)
+        yield seen
         yield from self._expiries()
 
     def _expiries(self) -> Iterable[Metric]:

@@ -23,7 +23,8 @@ CHECK_SECONDS = 3600.0
 SERVER, AUTHORITY, LIST, CLIENT = "server certificate", "client CA", "CRL", "client certificate"
 
 _DAY = timedelta(days=1)
-_KEY_LENGTH = 16
+KEY_LENGTH = 16
+"""Digits of a key identifier that tell CAs of one name apart."""
 _MOST_TOLD = 10_000
 
 
@@ -136,7 +137,7 @@ def _endings(generation: Generation) -> Iterator[Ending]:
     for key, found in (authorities.lists or {}).items():
         third = (found.next_update - found.this_update) / 3
         notices = (*(each for each in LIST_NOTICES if each <= third), min(third, LIST_NOTICES[0]))
-        yield Ending(LIST, found.subject, key[:_KEY_LENGTH], found.next_update, notices)
+        yield Ending(LIST, found.subject, key[:KEY_LENGTH], found.next_update, notices)
 
 
 def _of(what: str, certificate: x509.Certificate) -> Ending:

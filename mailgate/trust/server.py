@@ -16,7 +16,7 @@ from mailgate.model.journal import Journal
 from mailgate.trust.authorities import Authorities, Objection
 from mailgate.trust.context import server_context
 from mailgate.trust.examine import Examination, examine
-from mailgate.trust.expiry import ExpiryWatch
+from mailgate.trust.expiry import KEY_LENGTH, ExpiryWatch
 from mailgate.trust.files import Credentials, load_credentials
 from mailgate.trust.generation import Generation
 from mailgate.trust.refusals import RefusalLog
@@ -35,6 +35,8 @@ class ServerTrust:
         refusals: where the doors tell whom they refused.
         expiry: tells what ends soon, once it is started.
         handshakes: how many there were, by door and by outcome: ``completed`` or ``refused``.
+        seen: how many handshakes of clients there were, by the name and by the key (shortened) of the CA that has
+            issued the certificate.
 
     """
 
@@ -44,6 +46,7 @@ class ServerTrust:
         self.refusals = RefusalLog(journal, clock)
         self.expiry = ExpiryWatch(journal, clock)
         self.handshakes: Counter[tuple[str, str]] = Counter()
+        self.seen: Counter[tuple[str, str]] = Counter()
         self._generation: Generation | None = None
         self.use(self.prepare(settings))
 
@@ -119,6 +122,9 @@ class ServerTrust:
     def saw(self, identity: ClientIdentity) -> None:
         """Note that a client has proved who it is."""
         self.expiry.saw(identity)
+        peer = identity.certificate
+        if peer.issuers:
+            self.seen[peer.issuer, peer.issuers[0].spki[:KEY_LENGTH]] += 1
 
     def close(self) -> None:
         """Tell the journal what was left out of it so far, and watch nothing any more."""

@@ -71,6 +71,9 @@ def test_handshakes_and_what_expires(watched):
         assert metric(watched, f'mailgate_handshakes_total{{door="{door}",outcome="completed"}}') == count
     assert metric(watched, f'mailgate_certificate_expiry_days{{client="{CLIENT}"}}') > 300
     assert metric(watched, 'mailgate_server_certificate_expiry_days{subject="CN=localhost"}') > 300
+    [(labels, count)] = found(watched, "mailgate_clients_seen_total")
+    assert 'issuer="CN=mailgate demo CA",key="' in labels
+    assert count == 2
     [(_, ca)] = found(watched, "mailgate_client_ca_expiry_days")
     [(labels, crl)] = found(watched, "mailgate_crl_expiry_days")
     assert 5 < crl <= 6
