@@ -51,6 +51,11 @@ class Ending:
     client: str | None = None
     label: str | None = None
 
+    def notice(self, now: datetime) -> timedelta | None:
+        """Return which of the notices is due, or None."""
+        left = self.ends - now
+        return min((each for each in self.notices if left <= each), default=None)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """What tells it from others of its kind: whose it is, and where there may be several, its serial."""
@@ -110,8 +115,8 @@ class ExpiryWatch:
             self._tell(ending)
 
     def _tell(self, ending: Ending) -> None:
-        left = ending.ends - datetime.fromtimestamp(self._clock.seconds(), UTC)
-        notice = min((each for each in ending.notices if left <= each), default=None)
+        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        left, notice = ending.ends - now, ending.notice(now)
         key = ending.what, ending.serial, ending.ends
         if notice is None or self._told.get(key) == notice:
             return

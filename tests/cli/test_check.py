@@ -43,7 +43,12 @@ def test_good_settings_are_told_so_and_nothing_is_made(folder):
     before = sorted(folder.rglob("*"))
     result = check()
     assert result.exit_code == 0
-    assert result.output == "mailgate.toml is fine: 1 client, 1 upstream.\n"
+    *notes, verdict = result.output.splitlines()
+    assert [note.partition(" expires on ")[0] for note in notes] == [
+        "note: the server certificate of CN=localhost",
+        "note: the client CA of CN=Test CA",
+    ]
+    assert verdict == "mailgate.toml is fine: 1 client, 1 upstream."
     assert sorted(folder.rglob("*")) == before
 
 
