@@ -111,7 +111,10 @@ class Enrolment:
 
     def _tell(self, identity: ClientIdentity, issued: x509.Certificate) -> bytes | Refusal:
         # A reload may have taken the client away meanwhile; what was issued is kept, and revoked with the rest.
-        self._judge_present(identity, identity.certificate)
+        verdict = self._intake.identify(identity.certificate, DOOR)
+        known = isinstance(verdict, ClientIdentity) and verdict.client == identity.client
+        if not known or self._trust.object_to(identity.certificate) is not None:
+            raise RenewalRefusedError("the present certificate is not accepted any more")
         self._journal.record(
             "certificate.renewed",
             client=identity.client,
@@ -128,18 +131,11 @@ class Enrolment:
             objection = self._trust.object_by_files(peer)
             if objection is not None or Revoking(self._authority).has(int(peer.serial, 16)):
                 raise RenewalRefusedError("the present certificate is not accepted any more")
-            self._judge_present(identity, peer)
             self._judge_issuer(identity, peer, issuer.certificate)
             issued = renewed(issuer, request, current, now, self._days)
             self._judge_next(identity, issued, now)
             self._authority.keep([issued])
         return issued
-
-    def _judge_present(self, identity: ClientIdentity, peer: PeerCertificate) -> None:
-        verdict = self._intake.identify(peer, DOOR)
-        known = isinstance(verdict, ClientIdentity) and verdict.client == identity.client
-        if self._trust.object_to(peer) is not None or not known:
-            raise RenewalRefusedError("the present certificate is not accepted any more")
 
     def _judge_issuer(self, identity: ClientIdentity, peer: PeerCertificate, signer: x509.Certificate) -> None:
         """Raise RenewalRefusedError where another CA vouches for the client, and would lose its say by this."""

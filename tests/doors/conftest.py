@@ -436,8 +436,8 @@ class House:
         self.spooling = Spools(pki.folder, lambda: self.refusal)
         self.spools = []
 
-    def connect(self, client="장치-7", days=365, address="192.0.2.7"):
-        return Connection(self, self.door.factory, self.pki.client(client, days), address)
+    def connect(self, client="장치-7", days=365, address="192.0.2.7", **more):
+        return Connection(self, self.door.factory, self.pki.client(client, days), address, **more)
 
     def connect_device(self, client="장치-7", days=365, address="192.0.2.7", **more):
         return Device(self, self.lines.factory, self.pki.client(client, days), address, **more)

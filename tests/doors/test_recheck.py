@@ -120,6 +120,13 @@ class HttpsTests(Rechecks):
         self.assertTrue(client.ended)
         self.assertEqual(self.house.queue.messages, {})
 
+    def test_one_that_is_being_read_from_a_client_that_does_not_end_has_a_second(self):
+        client = self.house.connect(stubborn=True)
+        client.send(self.whole()[:-5])
+        self.remove("장치-7")
+        self.house.pass_time(2.5)
+        self.assertTrue(client.wire.aborted)
+
     def test_one_that_is_being_answered_is_stored_and_has_a_second(self):
         self.house.queue.hold = True
         client = self.house.connect()

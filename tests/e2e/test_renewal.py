@@ -1,9 +1,12 @@
 """A client renews its certificate at the gateway, with nobody's help."""
 
 import base64
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -155,6 +158,28 @@ def test_the_folder_of_the_ca_may_be_held_and_nothing_else_waits(renewing, inter
     [event] = gateway.events("enrolment.error")
     assert "Another process is at work" in str(event["reason"])
     gateway.stop()
+
+
+def test_a_client_that_is_removed_while_its_request_waits_gets_nothing(renewing):
+    gateway = renewing.start()
+    kept = gateway.stage.certificates / "issuing" / "issued"
+    before, idle = set(kept.glob("*.crt")), threads_of(gateway)
+    with ThreadPoolExecutor(1) as threads:
+        with locked(gateway.stage.certificates / "issuing"):
+            asked = threads.submit(renew, gateway)
+            until(lambda: threads_of(gateway) > idle, "the request")
+            gateway.tables["clients.other"] = gateway.tables.pop(f"clients.{CLIENT}")
+            gateway.write_settings()
+            os.kill(gateway.program.pid, signal.SIGHUP)
+            until(lambda: gateway.events("connection.cut"), "the reload")
+        assert asked.result().returncode == 1
+    gateway.stop()
+    assert set(kept.glob("*.crt")) == before
+    assert gateway.events("certificate.renewed") == []
+
+
+def threads_of(gateway):
+    return len(list(Path(f"/proc/{gateway.program.pid}/task").iterdir()))
 
 
 def test_a_client_may_not_fill_the_folder(renewing):

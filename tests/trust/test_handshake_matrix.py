@@ -160,7 +160,9 @@ class Matrix:
         certificate, path = self.issued("stolen")
         _, other = self.issued("kim")
         self.revoking(self.pki.ca.revoke(certificate))
-        entry = self.assert_refused(self.connect(path), "its certificate was not accepted: it is revoked")
+        client = self.connect(path)
+        entry = self.assert_refused(client, "its certificate was not accepted: it is revoked")
+        self.assertIn("CERTIFICATE_REVOKED", client.alert.reason)
         self.assertEqual((entry["subject"], entry["issuer"]), ("CN=stolen", "CN=회사 CA"))
         self.assertEqual(self.connect(other).received, b"hello kim\n")
 
