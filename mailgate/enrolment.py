@@ -5,7 +5,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -58,7 +58,7 @@ class Enrolment:
         trust: ServerTrust,
         intake: Intake,
         journal: Journal,
-        reactor: IReactorFromThreads,
+        reactor: IReactorThreads,
     ) -> None:
         self._authority = CertificateAuthority(settings.directory, lock_seconds=LOCK_SECONDS)
         self._days = settings.days
@@ -68,6 +68,7 @@ class Enrolment:
         self._reactor = reactor
         self._rates = Rates()
         self._waiting = 0
+        self._stopping = False
         self._threads = ThreadPool(0, 1, "est")
         with self._authority.issuing() as issuer:
             self._signer = issuer.certificate
@@ -86,9 +87,9 @@ class Enrolment:
         self._threads.start()
 
     def stop(self) -> Deferred[None]:
-        """End once the request under way is done, which takes seconds at most."""
-        self._threads.stop()
-        return succeed(None)
+        """End once the request under way is done; those that wait behind it are refused."""
+        self._stopping = True
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._threads.stop)
 
     def renew(self, identity: ClientIdentity, current: bytes, request: bytes) -> Deferred[bytes | Refusal]:
         """Return the certificate that follows the client's `current` one, in PKCS #7, or why there is none."""
@@ -111,7 +112,7 @@ class Enrolment:
 
     def _tell(self, identity: ClientIdentity, issued: x509.Certificate) -> bytes | Refusal:
         # A reload may have taken the client away meanwhile; what was issued is kept, and revoked with the rest.
-        verdict = self._intake.identify(identity.certificate, DOOR)
+        verdict = self._intake.identify(self._trust.complete(identity.certificate), DOOR)
         known = isinstance(verdict, ClientIdentity) and verdict.client == identity.client
         if not known or self._trust.object_to(identity.certificate) is not None:
             raise RenewalRefusedError("the present certificate is not accepted any more")
@@ -124,6 +125,8 @@ class Enrolment:
         return _packed(issued)
 
     def _issue(self, identity: ClientIdentity, current: bytes, request: bytes) -> x509.Certificate:
+        if self._stopping:
+            raise CertificateAuthorityError("The gateway is shutting down.")
         now = self._authority.now()
         peer = identity.certificate
         # `ca revoke` holds the same lock: it either comes before, and is seen, or finds what was issued.
@@ -143,7 +146,7 @@ class Enrolment:
         if rules is not None and rules.authorities is not None:
             return
         ours = {key_identifier(each) for each in (signer, *self._trust.above(signer))}
-        if not any(link.spki in ours for link in peer.issuers):
+        if not peer.issuers or peer.issuers[0].spki not in ours:
             raise RenewalRefusedError("the certificate is of another CA than the one that signs here")
 
     def _judge_next(self, identity: ClientIdentity, issued: x509.Certificate, now: datetime) -> None:

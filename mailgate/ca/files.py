@@ -80,13 +80,13 @@ def _lock(descriptor: int, directory: Path, seconds: float | None) -> None:
             return
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, largest: int = LARGEST_FILE) -> bytes:
     """Return a regular file's content; raises OSError, or CertificateAuthorityError for other or huge ones."""
     if path.exists() and not path.is_file():
         raise CertificateAuthorityError(f"{path} is not a file.")
     with path.open("rb") as file:
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
+        content = file.read(largest + 1)
+    if len(content) > largest:
         raise CertificateAuthorityError(f"{path} is too large to be a certificate or a key.")
     return content
 

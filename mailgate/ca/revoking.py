@@ -16,6 +16,9 @@ from mailgate.ca.errors import CertificateAuthorityError
 
 DEFAULT_CRL_DAYS = 30
 
+LARGEST_LIST = 64 * 1024 * 1024
+"""Octets of a list: more than a million entries."""
+
 _NOTE = ".revoked"
 
 
@@ -57,26 +60,28 @@ class Revoking:
         with self._authority.issuing() as issuer:
             found = self._issued(whom)
             before, kept, now = self._read(), self._kept(), self._authority.now()
-            known = {entry.serial_number for entry in before or ()} | {each.serial for each in kept}
-            added = [certificate for certificate in found if certificate.serial_number not in known]
+            listed, noted = _serials(before), {each.serial for each in kept}
+            # What has a note and isn't in the list is due to be listed: the list may be an older one.
+            added = [certificate for certificate in found if certificate.serial_number not in listed]
             if not added:
                 raise CertificateAuthorityError(f"{whom} is revoked already.")
-            revoked = [Revocation(certificate.serial_number, reason, now) for certificate in added]
+            fresh = [certificate.serial_number for certificate in added if certificate.serial_number not in noted]
+            revoked = [Revocation(serial, reason, now) for serial in fresh]
             new = crl.new_list(issuer, before, [*kept, *revoked], now, days)
             self._write(new, revoked)
         return ListWritten(self.list_file, new, tuple(added))
 
     def has(self, serial: int) -> bool:
         """Tell whether a certificate is revoked, by the list and by the notes beside the copies."""
-        listed = {entry.serial_number for entry in self._read() or ()}
-        return serial in listed or any(each.serial == serial for each in self._kept())
+        return serial in _serials(self._read()) or any(each.serial == serial for each in self._kept())
 
     def renew(self, days: int, *, only_if_due: bool) -> ListWritten | None:
         """Write the list anew, or the first one; return None where that `only_if_due` is not."""
         with self._authority.issuing() as issuer:
             before = self._read()
             now = self._authority.now()
-            if only_if_due and before is not None and not crl.is_due(before, now):
+            complete = _serials(before).issuperset(each.serial for each in self._kept())
+            if only_if_due and before is not None and complete and not crl.is_due(before, now):
                 return None
             new = crl.new_list(issuer, before, self._kept(), now, days)
             self._write(new, ())
@@ -99,7 +104,7 @@ class Revoking:
         if not self.list_file.exists():
             return None
         try:
-            return x509.load_pem_x509_crl(files.read(self.list_file))
+            return x509.load_pem_x509_crl(files.read(self.list_file, LARGEST_LIST))
         except ValueError as error:
             raise CertificateAuthorityError(f"{self.list_file} holds no readable CRL in PEM form.") from error
 
@@ -119,6 +124,10 @@ class Revoking:
             for each in revoked
         ]
         files.write_all([*notes, files.NewFile(self.list_file, octets, files.CERTIFICATE_MODE)])
+
+
+def _serials(found: x509.CertificateRevocationList | None) -> set[int]:
+    return {entry.serial_number for entry in found or ()}
 
 
 def _note_of(path: Path) -> Revocation:

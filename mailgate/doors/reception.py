@@ -22,6 +22,9 @@ class Record(Protocol):
 class Trust(Protocol):
     """What is known of certificates beyond a handshake."""
 
+    def complete(self, peer: PeerCertificate) -> PeerCertificate:
+        """Return the peer with all CAs above it, as they are now."""
+
     def object_to(self, peer: PeerCertificate) -> Objection | None:
         """Return why a peer whose chain was once verified is not accepted now, or None."""
 
@@ -61,7 +64,7 @@ class Reception:
         if objection is not None:
             code = RefusalCode.CERTIFICATE_REVOKED if objection.revoked else RefusalCode.CLIENT_UNKNOWN
             return Refusal(code, f"the client certificate is not accepted: {objection.reason}")
-        return self._intake.identify(peer, self.door)
+        return self._intake.identify(self._trust.complete(peer), self.door)
 
     def welcome(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
         """Return the client of a connection that has just been made."""

@@ -1,7 +1,7 @@
 """The CAs that clients may come from, and what they have revoked since."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -41,8 +41,8 @@ class Authorities:
     One generation of trusted CAs and their revocation lists.
 
     `lists` is by the CAs' key identifiers, and None where nothing is ever revoked. CAs are known by their keys, so
-    that a CA certificate which was renewed under the same key is the same CA. What has expired by `now` stands
-    above nobody.
+    that a CA certificate which was renewed under the same key is the same CA. One that has expired by `now` need
+    have no list, but what its last one revoked stays revoked.
     """
 
     def __init__(
@@ -71,7 +71,9 @@ class Authorities:
 
     def above(self, certificate: x509.Certificate) -> Iterator[x509.Certificate]:
         """Yield the trusted CAs above one that is trusted, upwards, the first of several ways."""
-        key = link_of(certificate).spki
+        return self._above(link_of(certificate).spki)
+
+    def _above(self, key: str) -> Iterator[x509.Certificate]:
         seen = {key}
         while parents := [parent for ca in self._bundle.get(key, ()) for parent in ca.parents]:
             key = parents[0].link.spki
@@ -87,12 +89,24 @@ class Authorities:
         Holds for a handshake as for a connection that has lived through a reload: what is above the first CA that
         is trusted is that of this generation, whatever was there when the chain was verified.
         """
-        below: list[ChainLink] = []
-        for link in peer.chain:
-            if link.spki in self._bundle:
-                return self._object_to_chain([*below, link], now)
-            below.append(link)
-        return Objection("its CA is not trusted any more", _OWN)
+        depth = self._first_trusted(peer.chain)
+        if depth is None:
+            return Objection("its CA is not trusted any more", _OWN)
+        return self._object_to_chain(peer.chain[: depth + 1], now)
+
+    def complete(self, peer: PeerCertificate) -> PeerCertificate:
+        """Return the peer with all CAs above it: above the first trusted one, those of this generation."""
+        depth = self._first_trusted(peer.chain)
+        if depth is None:
+            return peer
+        above = tuple(link_of(each) for each in self._above(peer.chain[depth].spki))
+        issuers = (*peer.issuers[:depth], *above)
+        return peer if issuers == peer.issuers else replace(peer, issuers=issuers)
+
+    def _first_trusted(self, chain: Sequence[ChainLink]) -> int | None:
+        # Where there are issuers, the leaf's own key vouches for nothing, even if it is a CA's.
+        depths = range(1, len(chain)) if len(chain) > 1 else range(1)
+        return next((depth for depth in depths if chain[depth].spki in self._bundle), None)
 
     def _object_to_chain(self, chain: Sequence[ChainLink], now: datetime) -> Objection | None:
         if self.lists is None:
@@ -118,11 +132,19 @@ class Authorities:
         parents = [parent for parent in ca.parents if parent.link.spki not in seen]
         seen |= {ca.link.spki}
         reasons = [
-            self._why(lists, ca.link, parent.link, now) or self._why_not(lists, parent, now, seen)
+            self._why_below(lists, ca.link, parent, now) or self._why_not(lists, parent, now, seen)
             for parent in parents
         ]
         # One without a CA above it is trusted as it is.
         return None if None in reasons or not reasons else reasons[0]
+
+    def _why_below(
+        self, lists: Mapping[str, RevocationList], link: ChainLink, parent: BundledCa, now: datetime
+    ) -> str | None:
+        if not parent.expired:
+            return self._why(lists, link, parent.link, now)
+        last = lists.get(parent.link.spki)
+        return _REVOKED if last is not None and link.serial in last.serials else None
 
     def _why(
         self, lists: Mapping[str, RevocationList], link: ChainLink, issuer: ChainLink, now: datetime

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextError, X509StoreFlags
 from OpenSSL.SSL import X509VerificationCodes
 
@@ -18,7 +20,6 @@ _NOT_BY_THIS = frozenset(
         _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
         _CODES.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
         _CODES.ERR_CERT_SIGNATURE_FAILURE,
-        _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
         _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN,
     }
 )
@@ -32,12 +33,14 @@ class BundledCa:
 
     Attributes:
         link: its serial number and key.
+        expired: whether it had expired when the bundle was loaded.
         parents: those of the bundle that have issued it, under another key than its own.
 
     """
 
     certificate: x509.Certificate
     link: ChainLink
+    expired: bool
     parents: list["BundledCa"] = field(default_factory=list)
 
 
@@ -50,21 +53,22 @@ def linked(certificates: Sequence[x509.Certificate], now: datetime) -> list[Bund
     """
     Return the CAs with their parents.
 
-    Who issued whom is OpenSSL's judgement, as in a handshake: its way to compare names, and any digest. One that
-    has expired by `now` is nobody's parent, since nobody has to keep its CRL.
+    Who issued whom is OpenSSL's judgement, as in a handshake: its way to compare names, and any digest.
     """
-    bundle = [BundledCa(certificate, link_of(certificate)) for certificate in certificates]
+    bundle = [
+        BundledCa(certificate, link_of(certificate), certificate.not_valid_after_utc <= now)
+        for certificate in certificates
+    ]
     for child in bundle:
         child.parents = [
             parent
             for parent in bundle
-            if parent.link.spki != child.link.spki
-            and parent.certificate.not_valid_after_utc > now
-            and _issued(child.certificate, parent.certificate)
+            if parent.link.spki != child.link.spki and _issued(child.certificate, parent.certificate)
         ]
     return bundle
 
 
+@lru_cache(maxsize=10_000)
 def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
     store = X509Store()
     store.add_cert(X509.from_cryptography(parent))
@@ -73,5 +77,19 @@ def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
     try:
         X509StoreContext(store, X509.from_cryptography(child)).verify_certificate()
     except X509StoreContextError as error:
+        if error.errors[0] == _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+            return _signed(child, parent)
         return error.errors[0] not in _NOT_BY_THIS
+    return True
+
+
+def _signed(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """Tell whether what OpenSSL takes for self-signed, by names alone, is signed by another key of its name."""
+    try:
+        child.verify_directly_issued_by(parent)
+    except InvalidSignature:
+        return False
+    except (ValueError, TypeError):
+        # Of another name, or by a digest that nobody computes any more: then rather one parent too many.
+        return child.issuer == parent.subject
     return True

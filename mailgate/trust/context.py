@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, X509StoreFlags
 
+from mailgate.trust.certificate import key_identifier
 from mailgate.trust.files import Credentials
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
@@ -18,6 +20,8 @@ _DEPTH = 9
 # SSL_MODE_NO_AUTO_CHAIN, which pyOpenSSL doesn't name. Without it, OpenSSL sends our own certificate with those
 # CAs of clients that it was issued by: a kilobyte that small devices have no room for.
 _MODE_NO_AUTO_CHAIN = 0x8
+
+_LARGEST_LIST = 256 * 1024
 
 VerifyCallback = Callable[[SSL.Connection, X509, int, int, int], bool]
 SelectProtocol = Callable[[SSL.Connection, Sequence[bytes]], bytes | None]
@@ -62,6 +66,8 @@ def server_context(
         context.add_client_ca(authority)
     flags = X509StoreFlags.PARTIAL_CHAIN  # an intermediate in the bundle is trusted without its root beside it
     for crl in credentials.crls:
+        if not _is_plain(crl, credentials.client_cas):
+            continue
         store.add_crl(crl)
         # What this finds is judged by `verify`; only OpenSSL itself can tell the peer that it's revoked.
         flags |= X509StoreFlags.CRL_CHECK | X509StoreFlags.CRL_CHECK_ALL
@@ -71,3 +77,18 @@ def server_context(
     context.set_verify_depth(_DEPTH)
     context.set_alpn_select_callback(select_alpn)
     return context
+
+
+def _is_plain(crl: x509.CertificateRevocationList, authorities: Sequence[x509.Certificate]) -> bool:
+    """
+    Tell whether OpenSSL can be given a list: it hashes all of it in each handshake, and goes by names.
+
+    Of two CAs of one name it tells the lists apart by their key identifiers alone.
+    """
+    if len(crl.tbs_certlist_bytes) > _LARGEST_LIST:
+        return False
+    try:
+        crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return len({key_identifier(each) for each in authorities if each.subject == crl.issuer}) == 1
+    return True

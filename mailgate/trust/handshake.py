@@ -1,6 +1,6 @@
 """What one handshake learns of its peer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from OpenSSL.crypto import X509
 from mailgate.model.identity import PeerCertificate
 from mailgate.trust.authorities import Objection
 from mailgate.trust.certificate import UNREADABLE, UnusableCertificateError, describe, peer_certificate
-from mailgate.trust.reasons import OF_LISTS, of_verification
+from mailgate.trust.reasons import OF_LISTS, REVOKED, of_verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,6 @@ class RefusedCertificate:
 
 class ChainJudge(Protocol):
     """What is known of CAs, beyond what OpenSSL was told."""
-
-    def above(self, certificate: x509.Certificate) -> Iterator[x509.Certificate]:
-        """Yield the trusted CAs above one that is trusted, upwards."""
 
     def object_to(self, peer: PeerCertificate) -> Objection | None:
         """Return why a peer whose chain was verified is not accepted, or None."""
@@ -64,7 +61,6 @@ class Handshake:
         """Return whether the handshake may go on, for each certificate from the CA down to the leaf (depth 0)."""
         try:
             parsed = certificate.to_cryptography()
-            above = [] if self._issuers else list(self._judge.above(parsed))
         except UNREADABLE:
             # An exception would leave this callback as a traceback, which any stranger could ask for.
             why = (
@@ -72,13 +68,13 @@ class Handshake:
             )
             self.refused = RefusedCertificate(why)
             return False
-        if not accepted and error in OF_LISTS:
-            # Whether a list is missing, late or another CA's is judged with the rest, once the chain is verified.
+        if not accepted and (error in OF_LISTS or (error == REVOKED and depth)):
+            # Whether a list is missing, late or another CA's, and which CA is revoked on the way up, is judged
+            # with the rest, once the chain is verified.
             return True
         if not accepted:
             self.refused = _refused(parsed, of_verification(error, depth))
             return False
-        self._issuers += above
         if depth:
             self._issuers.insert(0, parsed)
             return True

@@ -28,6 +28,8 @@ _VERIFICATION = {
     68: "it was signed with a digest too weak to be trusted",
 }
 
+REVOKED = _CODES.ERR_CERT_REVOKED
+
 OF_LISTS = frozenset(
     {
         _CODES.ERR_UNABLE_TO_GET_CRL,

@@ -34,6 +34,7 @@ class RevocationList:
         subject: the CA's name in the form of RFC 4514.
         this_update, next_update: when it was issued, and when the next one is due at the latest.
         serials: the serial numbers that are revoked, in lower-case hex.
+        issued: when each name of this key issued its list: two CAs of one key share what either of them says.
         crls: the lists as they came.
 
     """
@@ -42,6 +43,7 @@ class RevocationList:
     this_update: datetime
     next_update: datetime
     serials: frozenset[str]
+    issued: Mapping[str, datetime]
     crls: tuple[x509.CertificateRevocationList, ...] = field(repr=False, compare=False)
 
     def expired(self, now: datetime) -> bool:
@@ -75,7 +77,7 @@ def read_revocation_lists(
         raise TrustError(f"the CRL file {path} holds a CRL that can't be read") from error
     lists = _by_key(found)
     for authority in authorities:
-        if authority.not_valid_after_utc > now and key_identifier(authority) not in lists:
+        if authority.not_valid_after_utc > now and (key_identifier(authority), _name(authority)) not in found:
             raise TrustError(f"the CRL file {path} has no CRL of {_name(authority)}, a CA of the client CA file")
     return lists
 
@@ -95,18 +97,21 @@ def _merged(one: RevocationList, other: RevocationList) -> RevocationList:
         min(one.this_update, other.this_update),
         min(one.next_update, other.next_update),
         one.serials | other.serials,
+        {**one.issued, **other.issued},
         (*one.crls, *other.crls),
     )
 
 
 def check_not_older(path: Path, new: Mapping[str, RevocationList], old: Mapping[str, RevocationList]) -> None:
-    """Raise TrustError where a list is older than the one it would replace."""
+    """Raise TrustError where a list is older than the one that it would replace."""
     for key, replaced in old.items():
-        if key in new and new[key].this_update < replaced.this_update:
-            raise TrustError(
-                f"the CRL file {path} has a CRL of {replaced.subject} that is older than the one in use: it was "
-                f"issued on {new[key].this_update:%Y-%m-%d %H:%M} UTC"
-            )
+        for subject, issued in replaced.issued.items():
+            fresh = new[key].issued.get(subject) if key in new else None
+            if fresh is not None and fresh < issued:
+                raise TrustError(
+                    f"the CRL file {path} has a CRL of {subject} that is older than the one in use: it was issued "
+                    f"on {fresh:%Y-%m-%d %H:%M} UTC"
+                )
 
 
 def _parse(path: Path, octets: bytes) -> Iterator[x509.CertificateRevocationList]:
@@ -166,7 +171,8 @@ def _check(path: Path, crl: x509.CertificateRevocationList, authority: x509.Cert
 def _read(crl: x509.CertificateRevocationList) -> RevocationList:
     assert crl.next_update_utc is not None
     serials = frozenset(f"{revoked.serial_number:x}" for revoked in crl)
-    return RevocationList(crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, serials, (crl,))
+    issuer, begin, end = crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc
+    return RevocationList(issuer, begin, end, serials, {issuer: begin}, (crl,))
 
 
 def _may_sign_lists(authority: x509.Certificate) -> bool:

@@ -100,6 +100,10 @@ class ServerTrust:
         """Yield the trusted CAs above one that is trusted, upwards."""
         return self.generation.authorities.above(certificate)
 
+    def complete(self, peer: PeerCertificate) -> PeerCertificate:
+        """Return the peer with all CAs above it, as they are now."""
+        return self.generation.authorities.complete(peer)
+
     def object_to(self, peer: PeerCertificate) -> Objection | None:
         """Return why a peer whose chain was once verified is not accepted now, or None."""
         return self.generation.authorities.object_to(peer, self._now())

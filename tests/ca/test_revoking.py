@@ -4,8 +4,10 @@ import datetime
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailgate.ca.authority import CertificateAuthority, ClientRequest
+from mailgate.ca.crl import Revocation, new_list
 from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.ca.issue import KeyType
 from mailgate.ca.listing import listed
@@ -96,6 +98,25 @@ def test_a_list_that_is_lost_loses_nobody(house):
     (house.folder / "issued" / f"{kept.serial_number:x}.revoked").write_text("nonsense")
     with pytest.raises(CertificateAuthorityError, match="no note of a revocation"):
         house.revoking.renew(30, only_if_due=False)
+
+
+def test_an_older_list_that_was_put_back_is_completed(house):
+    house.client()
+    empty = house.revoking.renew(30, only_if_due=False).file.read_bytes()
+    house.revoke("cam")
+    for complete in (lambda: house.revoke("cam"), lambda: house.revoking.renew(30, only_if_due=True)):
+        house.revoking.list_file.write_bytes(empty)
+        assert len(complete().list) == 1
+
+
+def test_a_list_of_many(house):
+    house.client()
+    many = [Revocation(number << 128, "unspecified", house.time) for number in range(1, 25_000)]
+    with house.authority.issuing() as issuer:
+        large = new_list(issuer, None, many, house.time, 30).public_bytes(Encoding.PEM)
+    assert len(large) > 1024 * 1024
+    house.revoking.list_file.write_bytes(large)
+    assert len(house.revoke("cam").list) == 25_000
 
 
 def test_a_serial_number_as_other_programs_write_it(house):

@@ -235,9 +235,13 @@ class Matrix:
         _, path = self.issued("kim", self.three_tiers())
         client = self.connect(path)
         self.assert_welcome(client, "kim")
-        issuers = client.server.peer.issuers
+        issuers = self.gate.trust.complete(client.server.peer).issuers
         self.assertEqual(len(issuers), 3)
         self.assertEqual(issuers[-1].spki, key_identifier(self.pki.ca.certificate))
+        second = next(ca for ca in self.gate.trust.generation.authorities.certificates if "2단" in str(ca.subject))
+        alone = self.pki.write("alone.crt", second.public_bytes(Encoding.PEM))
+        self.gate.reload(replace(self.pki.settings, client_ca=alone))
+        self.assertEqual(len(self.gate.trust.complete(client.server.peer).issuers), 1)
 
     def test_a_live_connection_is_judged_by_what_is_above_its_ca_now(self):
         between = self.authority("부서 CA", issuer=self.pki.ca)
@@ -263,6 +267,22 @@ class Matrix:
         _, path = self.issued("lee", between)
         self.revoking(self.pki.ca.revoke(), between.revoke(), cas=[root, between])
         self.assert_welcome(self.connect(path), "lee")
+
+    def test_what_the_last_list_of_an_expired_root_revoked_stays_revoked(self):
+        root = self.authority("옛 뿌리", begin=NOW - 9 * DAY, end=NOW - DAY)
+        between = self.authority("가지", issuer=root)
+        _, path = self.issued("lee", between)
+        last = root.revoke(between.certificate, begin=NOW - 3 * DAY, end=NOW - 2 * DAY)
+        self.revoking(self.pki.ca.revoke(), last, between.revoke(), cas=[root, between])
+        self.assert_refused(self.connect(path), "it is revoked")
+
+    def test_the_same_serial_number_of_another_ca_of_the_name_is_not_revoked(self):
+        new = self.authority("회사 CA")
+        certificate, path = self.issued("kim")
+        for cas in ([new], []):
+            lists = (self.pki.ca.revoke(), new.revoke(certificate.serial_number))
+            self.revoking(*(lists if cas else lists[:1]), cas=cas)
+            self.assertEqual(self.connect(path).received, b"hello kim\n")
 
     def test_a_short_key(self):
         _, path = self.issued("weak", key=rsa.generate_private_key(65537, 1024))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from harness.pki import DAY, NOW
 
 from mailgate.trust.certificate import key_identifier
-from mailgate.trust.revocation import read_revocation_lists
+from mailgate.trust.revocation import check_not_older, read_revocation_lists
 from mailgate.trust.settings import TrustError
 
 
@@ -171,6 +172,17 @@ def test_two_cas_of_one_key_share_what_either_says(read, authority, company):
     [found] = read(older, newer, cas=[company, namesake]).values()
     assert found.serials == {"7"}
     assert found.next_update == NOW + DAY
+
+
+def test_each_of_two_cas_of_one_key_needs_its_own_list_and_none_may_go_back(read, fault, authority, company):
+    namesake = authority("다른 이름", key=company.key)
+    assert "no CRL of CN=다른 이름" in fault(company.revoke(), cas=[company, namesake])
+    of_namesake = namesake.revoke(begin=NOW - 9 * DAY)
+    in_use = read(company.revoke(7), of_namesake, cas=[company, namesake])
+    older = read(company.revoke(begin=NOW - 5 * DAY), of_namesake, cas=[company, namesake])
+    with pytest.raises(TrustError, match="a CRL of CN=회사 CA that is older"):
+        check_not_older(Path("ca.crl"), older, in_use)
+    check_not_older(Path("ca.crl"), in_use, read(company.revoke(), cas=[company]))
 
 
 class TestReload:
