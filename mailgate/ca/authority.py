@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 
-from mailgate.ca import files, issue, names
+from mailgate.ca import files, issue, names, stored
 from mailgate.ca.errors import CertificateAuthorityError
-from mailgate.ca.issue import Issuer, IssuerKey, KeyType, LeafKey, Purpose
+from mailgate.ca.issue import Issuer, KeyType, LeafKey, Purpose
 
 DEFAULT_CA_DAYS = 3650
 DEFAULT_LEAF_DAYS = 397
@@ -103,7 +101,7 @@ class CertificateAuthority:
         whichever ends later. Raises CertificateAuthorityError when an unreadable or foreign CA can't be renewed.
         """
         with self._opened():
-            issuer = self._issuer(renewing=True)
+            issuer = stored.issuer(self.certificate_file, self.key_file, self._clock(), renewing=True)
             lifetime = DEFAULT_CA_DAYS if days is None else days
             certificate = issue.reissued_ca(issuer, self._clock(), lifetime, shorten=days is not None)
             files.write_all([_certificate_file(self.certificate_file, certificate)])
@@ -202,13 +200,13 @@ class CertificateAuthority:
     def issuing(self) -> Iterator[Issuer]:
         """Hold the directory alone, with the CA's certificate and key. Raises CertificateAuthorityError."""
         with self._opened():
-            yield self._issuer(renewing=False)
+            yield stored.issuer(self.certificate_file, self.key_file, self._clock(), renewing=False)
 
     def issued(self) -> list[x509.Certificate]:
         """Return each certificate of this CA that lies in the directory, or of which a copy is kept."""
-        [authority] = _certificates_in(self.certificate_file)[:1]
+        [authority] = stored.certificates_in(self.certificate_file)[:1]
         paths = sorted(self._directory.glob("*.crt")) + sorted((self._directory / ISSUED).glob("*.crt"))
-        every = (certificate for path in paths for certificate in _certificates_in(path))
+        every = (certificate for path in paths for certificate in stored.certificates_in(path))
         found = {each.serial_number: each for each in every if each.issuer == authority.subject}
         found.pop(authority.serial_number, None)
         return list(found.values())
@@ -217,36 +215,6 @@ class CertificateAuthority:
         if not self.certificate_file.exists():
             raise CertificateAuthorityError(f"{self.certificate_file} is missing: `mailgate ca init` makes a CA.")
         return files.locked(self._directory, self._lock_seconds)
-
-    def _issuer(self, *, renewing: bool) -> Issuer:
-        try:
-            certificate = x509.load_pem_x509_certificate(files.read(self.certificate_file))
-        except ValueError as error:
-            raise CertificateAuthorityError(
-                f"{self.certificate_file} holds no readable PEM certificate."
-            ) from error
-        key = self._load_key()
-        try:
-            return issue.judged_issuer(certificate, key, self._clock(), renewing=renewing)
-        except ValueError as error:
-            raise CertificateAuthorityError(
-                f"{self.certificate_file} with {self.key_file} can't issue certificates: {error}.",
-            ) from error
-
-    def _load_key(self) -> IssuerKey:
-        content = files.read(self.key_file)
-        try:
-            key = serialization.load_pem_private_key(content, password=None)
-        except TypeError as error:
-            raise CertificateAuthorityError(
-                f"{self.key_file} is encrypted: put an unencrypted copy (`openssl pkey -in … -out …`) in its "
-                "place for as long as certificates are issued.",
-            ) from error
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise CertificateAuthorityError(f"{self.key_file} holds no readable PEM private key.") from error
-        if not isinstance(key, IssuerKey):
-            raise CertificateAuthorityError(f"{self.key_file} is neither an RSA, an EC nor an Ed25519 key.")
-        return key
 
     def _leaf_files(self, stem: str) -> tuple[Path, Path]:
         return self._directory / f"{stem}.crt", self._directory / f"{stem}.key"
@@ -267,7 +235,7 @@ class CertificateAuthority:
         batch: list[files.NewFile] = []
         for stem, key, certificate in leaves:
             certificate_file, key_file = self._leaf_files(stem)
-            kept = (*_certificates_in(certificate_file)[:1], certificate)
+            kept = (*stored.certificates_in(certificate_file)[:1], certificate)
             batch += self._copies(kept)
             content = issue.certificate_pem(certificate) + between
             batch.append(_key_file(key_file, key))
@@ -313,16 +281,6 @@ def _client_alternatives(request: ClientRequest) -> list[x509.GeneralName]:
 
 def _unique(alternatives: Iterable[x509.GeneralName]) -> list[x509.GeneralName]:
     return list(dict.fromkeys(alternatives))
-
-
-def _certificates_in(path: Path) -> list[x509.Certificate]:
-    """Return what is about to be replaced, so that it can be kept; a file that holds no certificate is no loss."""
-    if not path.exists():
-        return []
-    try:
-        return x509.load_pem_x509_certificates(files.read(path))
-    except (ValueError, CertificateAuthorityError):
-        return []
 
 
 def _key_file(path: Path, key: LeafKey) -> files.NewFile:
