@@ -2,7 +2,7 @@
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.ca.issue import IssuerKey, digest_of
@@ -18,19 +18,6 @@ def request_like(certificate: x509.Certificate, key: IssuerKey) -> bytes:
     else:
         builder = builder.add_extension(names.value, critical=names.critical)
     return builder.sign(key, digest_of(key)).public_bytes(Encoding.DER)
-
-
-def load_key(octets: bytes) -> IssuerKey:
-    """Return the private key in a PEM file's octets. Raises CertificateAuthorityError."""
-    try:
-        key = load_pem_private_key(octets, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CertificateAuthorityError(
-            "The key is not a private key in PEM form without a passphrase."
-        ) from error
-    if not isinstance(key, IssuerKey):
-        raise CertificateAuthorityError("The key is neither an RSA, an EC nor an Ed25519 key.")
-    return key
 
 
 def issued_for(key: IssuerKey, before: x509.Certificate, packed: bytes) -> x509.Certificate:

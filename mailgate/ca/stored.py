@@ -23,7 +23,7 @@ def issuer(certificate_file: Path, key_file: Path, now: datetime.datetime, *, re
         certificate = x509.load_pem_x509_certificate(files.read(certificate_file))
     except ValueError as error:
         raise CertificateAuthorityError(f"{certificate_file} holds no readable PEM certificate.") from error
-    key = _issuer_key(key_file)
+    key = private_key(key_file)
     try:
         return issue.judged_issuer(certificate, key, now, renewing=renewing)
     except ValueError as error:
@@ -42,14 +42,15 @@ def certificates_in(path: Path) -> list[x509.Certificate]:
         return []
 
 
-def _issuer_key(path: Path) -> IssuerKey:
+def private_key(path: Path) -> IssuerKey:
+    """Return the private key in a PEM file. Raises CertificateAuthorityError with a sentence, or OSError."""
     content = files.read(path)
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except TypeError as error:
         raise CertificateAuthorityError(
             f"{path} is encrypted: put an unencrypted copy (`openssl pkey -in … -out …`) in its "
-            "place for as long as certificates are issued.",
+            "place for as long as it is used.",
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CertificateAuthorityError(f"{path} holds no readable PEM private key.") from error

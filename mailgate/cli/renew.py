@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 from cryptography import x509
 
-from mailgate.ca import files, issue
+from mailgate.ca import files, issue, stored
 from mailgate.ca.authority import utc_now
 from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.ca.issue import KeyType
-from mailgate.ca.request import issued_for, load_key, request_like
+from mailgate.ca.request import issued_for, request_like
 from mailgate.cli.gateway import Credentials, Gateway, GatewayError
 from mailgate.cli.send import problem
 
@@ -48,7 +48,7 @@ def command(
             click.echo(f"{certificate_file} is good for {left.days} more days.")
             return
         new_key = None if keep_key else issue.new_key(KeyType.EC)
-        key = new_key or load_key(files.read(key_file))
+        key = new_key or stored.private_key(key_file)
         answer = Gateway(url, Credentials(certificate_file, key_file, ca)).reenrol(
             base64.encodebytes(request_like(before, key))
         )

@@ -29,20 +29,18 @@ def make_dispatcher(
     queue: Queue,
     reactor: IReactorTime,
     journal: Journal,
-    tls: Sequence[UpstreamTls | None] | None = None,
+    tls: Sequence[UpstreamTls | None],
 ) -> Dispatcher:
     """
     Return the dispatcher for the given settings, not yet started.
 
-    `reactor` also connects and resolves names. `tls` is that towards each upstream; left out, its files are read
-    now. Raises DeliveryError with one sentence that names what is wrong.
+    `reactor` also connects and resolves names. `tls` is that towards each upstream, as `make_upstream_tls`
+    returns it. Raises DeliveryError with one sentence that names what is wrong.
     """
     if not settings.upstreams:
         raise DeliveryError("there is no [[upstream]] to deliver to")
     if not settings.hostname.isascii():
         raise DeliveryError(f"hostname {settings.hostname!r} must be written in A-labels (xn--…)")
-    if tls is None:
-        tls = make_upstream_tls(settings)
     upstreams = [
         _make_upstream(upstream, each, settings.hostname, reactor)
         for upstream, each in zip(settings.upstreams, tls, strict=True)

@@ -71,16 +71,16 @@ class Authorities:
 
     def above(self, certificate: x509.Certificate) -> Iterator[x509.Certificate]:
         """Yield the trusted CAs above one that is trusted, upwards, the first of several ways."""
-        return self._above(link_of(certificate).spki)
+        return (ca.certificate for ca in self._above(link_of(certificate).spki))
 
-    def _above(self, key: str) -> Iterator[x509.Certificate]:
+    def _above(self, key: str) -> Iterator[BundledCa]:
         seen = {key}
         while parents := [parent for ca in self._bundle.get(key, ()) for parent in ca.parents]:
             key = parents[0].link.spki
             if key in seen:
                 return
             seen.add(key)
-            yield parents[0].certificate
+            yield parents[0]
 
     def object_to(self, peer: PeerCertificate, now: datetime) -> Objection | None:
         """
@@ -99,7 +99,7 @@ class Authorities:
         depth = self._first_trusted(peer.chain)
         if depth is None:
             return peer
-        above = tuple(link_of(each) for each in self._above(peer.chain[depth].spki))
+        above = tuple(ca.link for ca in self._above(peer.chain[depth].spki))
         issuers = (*peer.issuers[:depth], *above)
         return peer if issuers == peer.issuers else replace(peer, issuers=issuers)
 

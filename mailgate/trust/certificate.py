@@ -20,6 +20,9 @@ UNREADABLE = (
 )
 """What cryptography raises for a certificate, or a part of one, that it can't read; OpenSSL may have read it."""
 
+WEAK_DIGESTS = frozenset({"md5", "sha1"})
+"""What nothing may be signed with; OpenSSL's security level 2, which the doors hold every chain to."""
+
 
 class UnusableCertificateError(Exception):
     """A certificate that no client can be named by; its text is words for the journal."""

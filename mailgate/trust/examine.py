@@ -11,10 +11,15 @@ from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextEr
 
 from mailgate.model.identity import PeerCertificate
 from mailgate.trust.authorities import Authorities
-from mailgate.trust.certificate import UNREADABLE, UnusableCertificateError, key_identifier, peer_certificate
+from mailgate.trust.certificate import (
+    UNREADABLE,
+    WEAK_DIGESTS,
+    UnusableCertificateError,
+    key_identifier,
+    peer_certificate,
+)
 from mailgate.trust.reasons import of_verification
 
-_WEAK_DIGESTS = frozenset({"md5", "sha1"})
 _SHORTEST_RSA, _SHORTEST_EC = 2048, 224
 """In bits; OpenSSL's security level 2 (112 bits of security), which the doors hold every chain to."""
 
@@ -125,7 +130,7 @@ def _weaknesses(chain: Sequence[x509.Certificate]) -> Iterator[Finding]:
             )
         digest = certificate.signature_hash_algorithm
         # Nobody looks at the signature of what is trusted as it is.
-        if depth < len(chain) - 1 and digest is not None and digest.name in _WEAK_DIGESTS:
+        if depth < len(chain) - 1 and digest is not None and digest.name in WEAK_DIGESTS:
             yield Finding("key", False, f"{_name(certificate)} is signed with {digest.name}, which is too weak")
 
 

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID
 
-from mailgate.trust.certificate import UNREADABLE, key_identifier
+from mailgate.trust.certificate import UNREADABLE, WEAK_DIGESTS, key_identifier
 from mailgate.trust.settings import TrustError
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -21,8 +21,6 @@ _BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DO
 _DER_SEQUENCE = b"\x30"
 _OF_A_PART = frozenset({ExtensionOID.DELTA_CRL_INDICATOR, ExtensionOID.ISSUING_DISTRIBUTION_POINT})
 """RFC 5280 sections 5.2.4, 5.2.5: a list of changes, or of a part of the certificates; some forget `critical`."""
-
-_WEAK_DIGESTS = frozenset({"md5", "sha1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,7 @@ def _authority(
 
 def _check_digest(path: Path, crl: x509.CertificateRevocationList) -> None:
     digest = crl.signature_hash_algorithm
-    if digest is not None and digest.name in _WEAK_DIGESTS:
+    if digest is not None and digest.name in WEAK_DIGESTS:
         issuer = crl.issuer.rfc4514_string()
         raise TrustError(f"the CRL of {issuer} in {path} is signed with {digest.name}, which is too weak")
 

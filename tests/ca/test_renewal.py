@@ -13,7 +13,8 @@ from mailgate.ca.authority import CertificateAuthority, ClientRequest
 from mailgate.ca.errors import CertificateAuthorityError
 from mailgate.ca.issue import KeyType
 from mailgate.ca.renewal import RenewalRefusedError, renewed
-from mailgate.ca.request import issued_for, load_key, request_like
+from mailgate.ca.request import issued_for, request_like
+from mailgate.ca.stored import private_key
 
 NAMES = (x509.DNSName("cam.example.com"), x509.UniformResourceIdentifier("spiffe://x.kr/cam"))
 
@@ -53,7 +54,7 @@ def request(key=None, name="cam", names=NAMES):
 
 def test_the_names_stay_and_dates_and_serial_number_are_new(house):
     before = house.issued.certificate
-    after = house.renew(request_like(before, load_key(house.issued.key_file.read_bytes())))
+    after = house.renew(request_like(before, private_key(house.issued.key_file)))
     san = x509.SubjectAlternativeName
     assert after.subject == before.subject
     assert after.extensions.get_extension_for_class(san) == before.extensions.get_extension_for_class(san)
@@ -146,7 +147,7 @@ def test_what_came_back_is_for_our_key_and_name(house):
     packed = pkcs7.serialize_certificates([after, house.issued.certificate], Encoding.DER)
     assert issued_for(key, house.issued.certificate, packed) == after
     server = house.authority.issue_server(["cam"], [], "cam-server", KeyType.EC, 30, force=True)
-    other = load_key(server.key_file.read_bytes())
+    other = private_key(server.key_file)
     with pytest.raises(CertificateAuthorityError, match="holds no certificate for our key and name"):
         issued_for(
             other, house.issued.certificate, pkcs7.serialize_certificates([server.certificate], Encoding.DER)

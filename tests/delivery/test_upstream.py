@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from mailgate.delivery.connector import Connector
 from mailgate.delivery.errors import DeliveryError, UpstreamError, describe
-from mailgate.delivery.make import make_dispatcher
+from mailgate.delivery.make import make_dispatcher, make_upstream_tls
 from mailgate.delivery.settings import Credentials, DeliverySettings, UpstreamSettings
 from mailgate.delivery.tls import UpstreamTls, load_authorities, upstream_tls
 from mailgate.model.outcome import Status
@@ -322,7 +322,7 @@ class RealServerTests(TestCase):
         )
         self.queue = ListQueue()
         settings = DeliverySettings(hostname="gate.example.com", upstreams=(upstream,))
-        dispatcher = make_dispatcher(settings, self.queue, reactor, Silence())
+        dispatcher = make_dispatcher(settings, self.queue, reactor, Silence(), make_upstream_tls(settings))
         dispatcher.start()
         self.addCleanup(dispatcher.stop)
         return dispatcher
@@ -403,7 +403,7 @@ class Making(TestCase):
     def _make(self, **fields):
         upstream = UpstreamSettings(**{"host": "smtp.internal", "port": 25} | fields)
         settings = DeliverySettings(hostname="gate.example.com", upstreams=(upstream,))
-        return make_dispatcher(settings, ListQueue(), reactor, Silence())
+        return make_dispatcher(settings, ListQueue(), reactor, Silence(), make_upstream_tls(settings))
 
     def test_a_missing_ca_is_named(self):
         error = self.assertRaises(DeliveryError, self._make, ca=self.path)
@@ -430,12 +430,14 @@ class Making(TestCase):
     def test_a_hostname_in_u_labels_is_refused(self):
         upstream = UpstreamSettings(host="smtp.internal")
         settings = DeliverySettings(hostname="우편.kr", upstreams=(upstream,))
-        error = self.assertRaises(DeliveryError, make_dispatcher, settings, ListQueue(), reactor, Silence())
+        error = self.assertRaises(
+            DeliveryError, make_dispatcher, settings, ListQueue(), reactor, Silence(), (None,)
+        )
         assert "우편.kr" in str(error)
 
     def test_there_is_an_upstream(self):
         settings = DeliverySettings(hostname="gate.example.com", upstreams=())
-        self.assertRaises(DeliveryError, make_dispatcher, settings, ListQueue(), reactor, Silence())
+        self.assertRaises(DeliveryError, make_dispatcher, settings, ListQueue(), reactor, Silence(), ())
 
     def test_the_systems_authorities_serve_where_no_ca_is_given(self):
         assert self._make() is not None

@@ -17,8 +17,9 @@ from harness.waiting import until
 from mailgate.ca.authority import CertificateAuthority, ClientRequest
 from mailgate.ca.files import locked
 from mailgate.ca.issue import KeyType
-from mailgate.ca.request import load_key, request_like
+from mailgate.ca.request import request_like
 from mailgate.ca.revoking import Revoking
+from mailgate.ca.stored import private_key
 from mailgate.demo.stage import CLIENT
 
 ROOT = Path(__file__).parents[2]
@@ -186,7 +187,7 @@ def test_a_client_may_not_fill_the_folder(renewing):
     gateway = renewing.start()
     kept = gateway.stage.certificates / "issuing" / "issued"
     before = len(list(kept.glob("*.crt"))) if kept.exists() else 0
-    key = load_key((gateway.stage.certificates / f"{CLIENT}.key").read_bytes())
+    key = private_key(gateway.stage.certificates / f"{CLIENT}.key")
     body = base64.encodebytes(request_like(certificate(gateway), key))
     with gateway.client() as client:
         answers = [
