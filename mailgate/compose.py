@@ -1,5 +1,6 @@
 """The composition root: settings in, one service out; the only module that knows every class."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +59,10 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal, upstreams)
     except (TrustError, QueueError, DeliveryError) as error:
         raise StartError(str(error)) from error
-    admission = DiskAdmission(queue.directory, settings.queue.minimum_free_disk, queue.spare)
+    spool_directory = queue.directory or Path(tempfile.gettempdir())
+    disk = DiskAdmission(spool_directory, settings.queue.minimum_free_disk, queue.spare)
+    # A queue on another machine has its disk there; only what is still coming in needs room here.
+    admission = _none if queue.directory is None else disk
     intake = Intake(
         hostname=settings.hostname,
         directory=ClientDirectory(settings.clients),
@@ -86,7 +90,7 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     doors: list[HttpsDoor | LineDoor] = [https]
     ports = [Ports(reactor, "https", settings.https.listen, https.factory)]
     if settings.lines is not None:
-        new_spool = Spools(queue.directory, admission).new
+        new_spool = Spools(spool_directory, disk).new
         lines = make_line_door(
             settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor, journal
         )
@@ -122,6 +126,10 @@ def _not_ready(intake: Intake, admission: Admission) -> str | None:
         return "the gateway is shutting down"
     refusal = admission()
     return None if refusal is None else refusal.detail
+
+
+def _none() -> None:
+    """Refuse nothing."""
 
 
 def _nothing() -> None:

@@ -4,9 +4,13 @@ import queue
 import time
 
 import pytest
+from harness.postgresql import READY, Cluster
 from hypothesis import settings
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+
+from mailgate.queue.opening import make_database
 
 DEADLINE = 30.0
 
@@ -45,3 +49,15 @@ class Turns:
 @pytest.fixture
 def turns():
     return Turns()
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server for all tests that leave it running; each takes a database of its own."""
+    cluster = Cluster().initialise().start(fsync="off")
+    try:
+        cluster.ask(f"CREATE DATABASE {READY}")
+        make_database(cluster.url(READY), Clock()).upgrade()
+        yield cluster
+    finally:
+        cluster.remove()

@@ -3,7 +3,7 @@
 import click
 
 import mailgate
-from mailgate.cli import ca, check, demo, explain, renew, send
+from mailgate.cli import ca, check, demo, explain, queue, renew, send
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +16,6 @@ main.add_command(ca.group)
 main.add_command(check.command)
 main.add_command(demo.command)
 main.add_command(explain.command)
+main.add_command(queue.group)
 main.add_command(renew.command)
 main.add_command(send.command)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -25,6 +26,7 @@ _INSERT_KEYS = sa.insert(KEYS)
 _INSERT_USAGE = sa.insert(USAGE)
 # SQLite finds pairs in a list only by a scan, so the lists are held against each column, and the few pairs
 # too many that this may bring are left aside.
+_STORED = sa.select(MESSAGES.c.id).where(MESSAGES.c.id.in_(sa.bindparam("ids", expanding=True)))
 _KNOWN_KEYS = (
     sa.select(
         KEYS.c.client,
@@ -52,6 +54,7 @@ _USED = (
         USAGE.c.client.in_(sa.bindparam("clients", expanding=True)),
         USAGE.c.start.in_(sa.bindparam("starts", expanding=True)),
     )
+    .order_by(USAGE.c.client, USAGE.c.period, USAGE.c.start)
     .with_for_update()
 )
 _UPDATE_USAGE = (
@@ -77,18 +80,30 @@ class _Stored:
 
 
 def accept(
-    connection: Connection, messages: Sequence[NewMessage], lease: str, now: float
+    connection: Connection,
+    messages: Sequence[NewMessage],
+    lease: str,
+    now: float,
+    *,
+    ahead: float = 0.0,
+    again: bool = False,
 ) -> list[Receipt | IdempotencyKeyReusedError | QuotaExceededError]:
     """
     Store the messages, and return for each, in order, its receipt or why it was refused.
 
-    Those that ask for it are born leased to the owner `lease` from `now` on.
+    Those that ask for it are born leased to the owner `lease` from `now` on. `now` is this gateway's, as all times
+    of messages; the queue's is `ahead` of it. `again` where these very messages were given before and nobody knows
+    whether they were committed.
     """
+    stored_before = _stored(connection, messages) if again else frozenset()
     known = _known_keys(connection, messages)
     usage = _Usage(connection, messages)
     results: list[Receipt | IdempotencyKeyReusedError | QuotaExceededError] = []
     new: list[NewMessage] = []
     for message in messages:
+        if message.id in stored_before:
+            results.append(_first_receipt(message))
+            continue
         key = message.idempotency_key
         stored = None if key is None else known.get((message.client, key))
         if stored is not None:
@@ -99,15 +114,13 @@ def accept(
             if wait is not None:
                 results.append(QuotaExceededError(wait))
                 continue
-        receipt = _receipt(
-            message.id, message.message_id, message.created_at, _scheduled_at(message), message.recipients
-        )
+        receipt = _first_receipt(message)
         if key is not None:
             known[message.client, key] = _Stored(message.fingerprint, receipt)
         new.append(message)
         results.append(receipt)
     if new:
-        _insert(connection, new, lease, now)
+        _insert(connection, new, lease, now, ahead)
         usage.write(connection)
     return results
 
@@ -115,6 +128,15 @@ def accept(
 def window_start(period: float, now: float) -> float:
     """Return when the quota window of `period` seconds that holds `now` began."""
     return now // period * period
+
+
+def _stored(connection: Connection, messages: Iterable[NewMessage]) -> frozenset[str]:
+    ids = [message.id for message in messages]
+    return frozenset(connection.execute(_STORED, {"ids": ids}).scalars())
+
+
+def _first_receipt(message: NewMessage) -> Receipt:
+    return _receipt(message.id, message.message_id, message.created_at, _scheduled_at(message), message.recipients)
 
 
 def _scheduled_at(message: NewMessage) -> float | None:
@@ -198,8 +220,8 @@ class _Usage:
         return message.client, quota.period, window_start(quota.period, message.created_at)
 
 
-def _insert(connection: Connection, messages: Sequence[NewMessage], lease: str, now: float) -> None:
-    connection.execute(_INSERT_MESSAGES, [_message_row(message, lease, now) for message in messages])
+def _insert(connection: Connection, messages: Sequence[NewMessage], lease: str, now: float, ahead: float) -> None:
+    connection.execute(_INSERT_MESSAGES, [_message_row(message, lease, now, ahead) for message in messages])
     connection.execute(
         _INSERT_RECIPIENTS,
         [
@@ -228,11 +250,14 @@ def _insert(connection: Connection, messages: Sequence[NewMessage], lease: str, 
         if message.idempotency_key is not None
     ]
     if keys:
+        # In one order everywhere: gateways that store the same keys wait for each other, never in a circle.
+        keys.sort(key=itemgetter("key", "client"))
         connection.execute(_INSERT_KEYS, keys)
 
 
-def _message_row(message: NewMessage, lease: str, now: float) -> dict[str, object]:
+def _message_row(message: NewMessage, lease: str, now: float, ahead: float) -> dict[str, object]:
     scheduled_at = _scheduled_at(message)
+    due_at = now + LEASE_SECONDS if message.lease else message.due_at
     return {
         "id": message.id,
         "message_id": message.message_id,
@@ -250,6 +275,6 @@ def _message_row(message: NewMessage, lease: str, now: float) -> dict[str, objec
         "status": "queued" if scheduled_at is None else "scheduled",
         "attempts": 0,
         "lease": lease if message.lease else None,
-        "due_at": now + LEASE_SECONDS if message.lease else message.due_at,
+        "due_at": due_at + ahead,
         "finished_at": None,
     }

@@ -12,22 +12,33 @@ class Database(Protocol):
     """A database that is this gateway's to use from `open` to `close`."""
 
     @property
-    def directory(self) -> Path:
-        """Where it lies: the file system that must have room for what is accepted."""
+    def directory(self) -> Path | None:
+        """Where it lies: the file system that must have room for what is accepted; None for another machine's."""
 
     @property
     def spare(self) -> int:
         """Octets that can be stored beyond what that file system has free, or less than it if negative."""
+
+    @property
+    def ahead(self) -> float:
+        """
+        Seconds that the queue's time is ahead of this gateway's, as of when the last transaction began to write.
+
+        Leases and due times are in the queue's time, so that gateways whose clocks differ agree on them.
+        """
 
     def check(self) -> None:
         """Raise QueueError where it is plain that `open` would, and change nothing."""
 
     def open(self, now: float) -> None:
         """
-        Bring it to the present schema, and release what dead gateways had leased, due at `now`.
+        Make sure of the present schema, and release what is known to be leased by dead gateways, due at `now`.
 
         Raises QueueError where it can't be used, and leaves it as it was.
         """
+
+    def upgrade(self) -> None:
+        """Bring it to the present schema, from none at all if need be; raises QueueError, and changes nothing."""
 
     def writer(self) -> Connection:
         """Open a connection whose transactions may write."""
@@ -40,6 +51,12 @@ class Database(Protocol):
 
     def concerns_all(self, error: Exception) -> bool:
         """Tell whether the error would hit any transaction now, whatever it stores."""
+
+    def conflicts(self, error: Exception) -> bool:
+        """Tell whether another gateway's transaction came in between, so that the same again may succeed."""
+
+    def is_lost(self, error: Exception) -> bool:
+        """Tell whether the connection was lost, so that nobody knows whether the transaction was committed."""
 
     def close(self) -> None:
         """Leave the database tidy and free for the next; every connection has been closed before."""

@@ -1,7 +1,7 @@
 """What the rest of the gateway may ask of a queue, whichever database stands behind it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -38,13 +38,13 @@ class QueueSettings:
     The ``[queue]`` table.
 
     Attributes:
-        url: an SQLAlchemy URL; ``sqlite:////absolute/path`` here.
+        url: an SQLAlchemy URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://user@host/database``.
         retention: seconds for which a finished message's record is kept.
         minimum_free_disk: share of the file system (0 to 1) below which nothing more is taken.
 
     """
 
-    url: str
+    url: str = field(repr=False)
     retention: float = 7 * 86400.0
     minimum_free_disk: float = 0.05
 

@@ -20,20 +20,29 @@ def upgrade(connection: Connection, name: str) -> None:
     `name` is what errors call the database. Raises QueueError where its tables are not a queue's, or are of
     a newer mailgate.
     """
+    if stored_revision(connection, name) != REVISION:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, REVISION)
+
+
+def stored_revision(connection: Connection, name: str) -> str | None:
+    """Return the database's revision, None where it holds no tables; raises QueueError as `upgrade` does."""
     tables = sa.inspect(connection).get_table_names()
     if tables and VERSION_TABLE not in tables:
         raise QueueError(f"{name} holds the tables of another program")
-    version = connection.execute(_VERSION).scalar_one_or_none() if tables else None
-    if version == REVISION:
-        return
-    config = Config()
-    config.set_main_option("script_location", "mailgate.queue:migrations")
-    config.attributes["connection"] = connection
-    if version is not None and not _is_known(config, version):
+    version: str | None = connection.execute(_VERSION).scalar_one_or_none() if tables else None
+    if version not in (None, REVISION) and not _is_known(_config(), version):
         raise QueueError(
             f"{name} has the schema {version} of a newer mailgate; this one knows none after {REVISION}"
         )
-    command.upgrade(config, REVISION)
+    return version
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "mailgate.queue:migrations")
+    return config
 
 
 def _is_known(config: Config, version: str) -> bool:

@@ -4,9 +4,13 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
+from mailgate.queue.database import Database
 from mailgate.queue.interface import QueueError, QueueSettings
+from mailgate.queue.postgresql import DRIVER, PostgresqlDatabase
 from mailgate.queue.sql import SqlQueue
 from mailgate.queue.sqlite import SqliteDatabase, path_of
+
+_FORMS = f"write sqlite:///path/of/the/file or {DRIVER}://user@host/database"
 
 
 def make_queue(settings: QueueSettings, reactor: IReactorFromThreads, *, clock: IReactorTime) -> SqlQueue:
@@ -16,13 +20,21 @@ def make_queue(settings: QueueSettings, reactor: IReactorFromThreads, *, clock: 
     Deferreds fire in `reactor`; `clock` tells seconds since the epoch. Raises QueueError where the URL names no
     database that this version knows.
     """
+    database = make_database(settings.url, clock)
+    return SqlQueue(database, reactor, clock=clock, retention=settings.retention)
+
+
+def make_database(url: str, clock: IReactorTime) -> Database:
+    """Return the database that the URL names, not yet open; raises QueueError where this version knows none."""
     try:
-        url = make_url(settings.url)
+        parsed = make_url(url)
     except ArgumentError as error:
-        raise QueueError("the queue's URL can't be read; write sqlite:///path/of/the/file") from error
-    if url.get_backend_name() != "sqlite":
-        raise QueueError(f"this version keeps its queue in SQLite, not in {url.get_backend_name()}")
-    return SqlQueue(SqliteDatabase(path_of(url)), reactor, clock=clock, retention=settings.retention)
+        raise QueueError(f"the queue's URL can't be read; {_FORMS}") from error
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteDatabase(path_of(parsed))
+    if parsed.drivername == DRIVER:
+        return PostgresqlDatabase(parsed, clock)
+    raise QueueError(f"the queue's URL names {parsed.drivername}; {_FORMS}")
 
 
 def open_queue(settings: QueueSettings, reactor: IReactorFromThreads, *, clock: IReactorTime) -> SqlQueue:

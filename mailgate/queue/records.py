@@ -45,6 +45,7 @@ _OUTLIVED = (
     .where(MESSAGES.c.keyed == sa.bindparam("keyed"), MESSAGES.c.finished_at <= sa.bindparam("until"))
     .order_by(MESSAGES.c.finished_at)
     .limit(sa.bindparam("limit"))
+    .with_for_update(skip_locked=True)
 )
 _FORGET = sa.delete(MESSAGES).where(MESSAGES.c.id.in_(sa.bindparam("ids", expanding=True)))
 _FORGET_USAGE = sa.delete(USAGE).where(USAGE.c.start + USAGE.c.period <= sa.bindparam("now"))

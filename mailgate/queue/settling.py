@@ -52,6 +52,7 @@ _DELETE_CONTENTS = sa.delete(CONTENTS).where(CONTENTS.c.message == sa.bindparam(
 class _Changes:
     """The rows that a batch of settlements comes to."""
 
+    ahead: float
     messages: list[dict[str, object]] = field(default_factory=list)
     recipients: list[dict[str, object]] = field(default_factory=list)
     finished: list[dict[str, object]] = field(default_factory=list)
@@ -62,7 +63,7 @@ class _Changes:
             {
                 "of": settlement.id,
                 "became": status.value,
-                "due": None if final else settlement.due_at,
+                "due": None if final or settlement.due_at is None else settlement.due_at + self.ahead,
                 "finished": settlement.settled_at if final else None,
             }
         )
@@ -80,10 +81,13 @@ class _Changes:
             connection.execute(_DELETE_CONTENTS, self.finished)
 
 
-def settle(connection: Connection, settlements: Sequence[Settlement], lease: str) -> list[bool | QueueError]:
+def settle(
+    connection: Connection, settlements: Sequence[Settlement], lease: str, ahead: float = 0.0
+) -> list[bool | QueueError]:
     """
     Record the settlements of messages that the owner `lease` holds.
 
+    Their times are this gateway's; the queue's time, which due times are kept in, is `ahead` of it.
     Returns for each, in order, whether the lease was held and the outcome is recorded, or what is wrong with it.
     """
     held: dict[str, dict[int, str]] = {}
@@ -91,7 +95,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], lease: str
     for message, position, status in connection.execute(_HELD, {"ids": ids, "held": lease}):
         held.setdefault(message, {})[position] = status
     results: list[bool | QueueError] = []
-    changes = _Changes()
+    changes = _Changes(ahead)
     for settlement in settlements:
         recipients = held.get(settlement.id)
         if recipients is None:

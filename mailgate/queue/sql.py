@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
@@ -37,8 +38,8 @@ class SqlQueue:
         self._closed: Deferred[None] | None = None
 
     @property
-    def directory(self) -> Path:
-        """Where the database lies: the file system that must have room for what is accepted."""
+    def directory(self) -> Path | None:
+        """Where the database lies: the file system that must have room for what is accepted, if it is here."""
         return self._database.directory
 
     def spare(self) -> int:
@@ -51,7 +52,7 @@ class SqlQueue:
 
     def open(self) -> None:
         """
-        Make the database or bring it to the present schema, release the leases of a gateway that died, and begin.
+        Make sure of the database and its schema, release the leases of a gateway that died, and begin.
 
         Blocks until it is done, so it belongs where the service starts, and behind any fork: threads and file
         locks don't survive one. Raises QueueError. Once only; a queue that was closed stays closed.
@@ -68,7 +69,7 @@ class SqlQueue:
 
     def claim(self, limit: int, now: float) -> Deferred[Sequence[Claim]]:
         """Lease due messages to this gateway, as Queue says."""
-        return self._write(lambda connection: leasing.claim(connection, limit, self._lease, now))
+        return self._write(lambda connection: leasing.claim(connection, limit, self._lease, self._queue_time(now)))
 
     def settle(self, settlement: Settlement) -> Deferred[bool]:
         """Record how an attempt ended, as Queue says."""
@@ -76,25 +77,31 @@ class SqlQueue:
 
     def renew(self, ids: Sequence[str], now: float) -> Deferred[None]:
         """Extend leases of this gateway, as Queue says."""
-        return self._write(lambda connection: leasing.renew(connection, ids, self._lease, now))
+        return self._write(lambda connection: leasing.renew(connection, ids, self._lease, self._queue_time(now)))
 
     def release(self, ids: Sequence[str], due_at: float) -> Deferred[None]:
         """Give leases of this gateway back, as Queue says."""
-        return self._write(lambda connection: leasing.release(connection, ids, self._lease, due_at))
+        return self._write(
+            lambda connection: leasing.release(connection, ids, self._lease, self._queue_time(due_at))
+        )
 
     def next_due(self) -> Deferred[float | None]:
         """Return when a claim can next find something, as Queue says."""
-        return self._read(records.next_due)
+        return self._read(self._next_due)
+
+    def _next_due(self, connection: Connection) -> float | None:
+        moment = records.next_due(connection)
+        return None if moment is None else moment - self._database.ahead
 
     def find(self, client: str, message: str) -> Deferred[MessageRecord | None]:
         """Return the client's own message, as Queue says."""
         now = self._clock.seconds()
-        return self._read(lambda connection: records.find(connection, client, message, now))
+        return self._read(lambda connection: records.find(connection, client, message, self._queue_time(now)))
 
     def find_by_key(self, client: str, key: str) -> Deferred[MessageRecord | None]:
         """Return the message that the client stored under the key, as Queue says."""
         now = self._clock.seconds()
-        return self._read(lambda connection: records.find_by_key(connection, client, key, now))
+        return self._read(lambda connection: records.find_by_key(connection, client, key, self._queue_time(now)))
 
     def used(self, client: str, period: float, now: float) -> Deferred[int]:
         """Return how many messages count against a quota, as Queue says."""
@@ -127,6 +134,10 @@ class SqlQueue:
             return succeed(None)
         self._reader.stop()
         return self._reader.ended.addBoth(_then_end, self._writer)
+
+    def _queue_time(self, moment: float) -> float:
+        """Turn a time of this gateway into the queue's; asked within the transaction that needs it."""
+        return moment + self._database.ahead
 
     def _write(self, request: NewMessage | Settlement | Action, octets: int = 0) -> Deferred[Any]:
         return self._call(self._writer, request, octets)

@@ -68,6 +68,11 @@ class SqliteDatabase:
         self._spare = 0
 
     @property
+    def ahead(self) -> float:
+        """Nothing: the one gateway that has the file keeps its time."""
+        return 0.0
+
+    @property
     def spare(self) -> int:
         """
         Octets of the file that hold nothing and are filled before it grows; negative if its log will make it grow.
@@ -103,13 +108,24 @@ class SqliteDatabase:
             os.close(self._lock)
             raise
 
-    def _prepare(self, now: float) -> None:
+    def upgrade(self) -> None:
+        """Make the file, or bring it to the present schema, and let go of it. Raises QueueError."""
+        self._lock = _lock(self._path)
+        try:
+            self._identity = _make_file(self._path)
+            self._prepare(None)
+        finally:
+            self.close()
+
+    def _prepare(self, now: float | None) -> None:
+        """Bring the file to the present schema, and release every lease, due at `now`, unless that is None."""
         try:
             with self.engine.connect() as connection:
                 _use_write_ahead_log(connection, self._path)
                 with connection.begin():
                     upgrade(connection, str(self._path))
-                    release_everyones(connection, now)
+                    if now is not None:
+                        release_everyones(connection, now)
         except (DBAPIError, sqlite3.Error) as error:
             raise self.explain(error) from error
 
@@ -159,6 +175,14 @@ class SqliteDatabase:
         """Tell whether any transaction would fail now: the file is locked, damaged or unreachable."""
         code = _result_code(error)
         return code is not None and code not in _CONCERNS_ONE
+
+    def conflicts(self, _error: Exception) -> bool:
+        """Tell that nobody comes in between: one gateway has the file, and one thread of it writes."""
+        return False
+
+    def is_lost(self, _error: Exception) -> bool:
+        """Tell that nothing is ever unknown: a commit that fails in the file is undone."""
+        return False
 
     def close(self) -> None:
         """Move the log into the file, and let the next gateway have it, with the log where the disk is full."""

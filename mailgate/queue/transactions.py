@@ -72,7 +72,7 @@ class Writer:
 
     def run(self, calls: Sequence[Call]) -> None:
         """Set every call's result."""
-        error = self._transactions.run(calls, self._perform)
+        error = self._attempt(calls)
         if error is None:
             return
         if len(calls) == 1 or self._database.concerns_all(error):
@@ -84,7 +84,7 @@ class Writer:
         # Settlements come first: where the disk is full, they make room.
         left = sorted(calls, key=lambda call: not isinstance(call.request, Settlement))
         while left:
-            error = self._transactions.run(left[:1], self._perform)
+            error = self._attempt(left[:1])
             if error is not None and self._database.concerns_all(error):
                 self._transactions.fail(left, error)
                 return
@@ -92,14 +92,28 @@ class Writer:
                 self._transactions.fail(left[:1], error)
             del left[0]
 
-    def _perform(self, connection: Connection, calls: Sequence[Call]) -> None:
+    def _attempt(self, calls: Sequence[Call]) -> Exception | None:
+        """Carry the calls out in one transaction, in a second one if the first failed by others' doing."""
+        error = self._transactions.run(calls, self._perform)
+        if error is not None and self._database.conflicts(error):
+            error = self._transactions.run(calls, self._perform)
+        elif error is not None and self._database.is_lost(error):
+            error = self._transactions.run(calls, self._perform_again)
+        return error
+
+    def _perform_again(self, connection: Connection, calls: Sequence[Call]) -> None:
+        self._perform(connection, calls, again=True)
+
+    def _perform(self, connection: Connection, calls: Sequence[Call], *, again: bool = False) -> None:
         settlements = [call for call in calls if isinstance(call.request, Settlement)]
         messages = [call for call in calls if isinstance(call.request, NewMessage)]
         if settlements:
-            _answer(settlements, settle(connection, [call.request for call in settlements], self._lease))
+            requests = [call.request for call in settlements]
+            _answer(settlements, settle(connection, requests, self._lease, self._database.ahead))
         if messages:
-            now = self._clock.seconds()
-            _answer(messages, accept(connection, [call.request for call in messages], self._lease, now))
+            requests = [call.request for call in messages]
+            now, ahead = self._clock.seconds(), self._database.ahead
+            _answer(messages, accept(connection, requests, self._lease, now, ahead=ahead, again=again))
         for call in calls:
             if not isinstance(call.request, Settlement | NewMessage):
                 call.result = call.request(connection)
@@ -108,7 +122,7 @@ class Writer:
         """Give back every lease, and close the database, that too where giving back fails (QueueError)."""
 
         def give_back(connection: Connection) -> None:
-            release_all(connection, self._lease, self._clock.seconds())
+            release_all(connection, self._lease, self._clock.seconds() + self._database.ahead)
 
         last = Call(give_back)
         try:
@@ -124,12 +138,15 @@ class Reader:
     """Carries out calls whose requests are Actions, over a connection that only reads."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._transactions = Transactions(database, database.reader)
 
     def run(self, calls: Sequence[Call]) -> None:
         """Set every call's result."""
         for call in calls:
             error = self._transactions.run([call], _read)
+            if error is not None and self._database.is_lost(error):
+                error = self._transactions.run([call], _read)
             if error is not None:
                 self._transactions.fail([call], error)
 

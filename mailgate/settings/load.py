@@ -182,18 +182,25 @@ def _limits(table: LimitsTable) -> LimitSettings:
 
 
 def _queue(base: Path, table: QueueTable) -> QueueSettings:
-    scheme, separator, name = table.url.partition(":///")
-    if scheme != "sqlite" or not separator or not name:
-        raise ValueError('queue.url must be "sqlite:///FILE": this version keeps its queue in SQLite')
     defaults = QueueSettings(url="")
     return QueueSettings(
-        # The URL's reader undoes per cent signs and ends the path at a question mark.
-        url=f"sqlite:///{quote(str(base / name))}",
+        url=_queue_url(base, table.url),
         retention=_given("queue.retention", parse_duration, table.retention, defaults.retention),
         minimum_free_disk=_given(
             "queue.minimum_free_disk", parse_share, table.minimum_free_disk, defaults.minimum_free_disk
         ),
     )
+
+
+def _queue_url(base: Path, url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme == "postgresql+psycopg":
+        return url
+    if scheme != "sqlite" or not separator or not rest.startswith("/") or rest == "/":
+        # What was written isn't shown: it may hold a password.
+        raise ValueError('queue.url must be "sqlite:///FILE" or "postgresql+psycopg://USER@HOST/DATABASE"')
+    # The URL's reader undoes per cent signs and ends the path at a question mark.
+    return f"sqlite:///{quote(str(base / rest[1:]))}"
 
 
 def _upstream(base: Path, number: int, table: UpstreamTable, known: Passwords) -> UpstreamSettings:

@@ -6,7 +6,7 @@ import pytest
 
 from mailgate.model.ids import new_id
 from mailgate.queue.interface import NewMessage, QueueSettings
-from mailgate.queue.opening import open_queue
+from mailgate.queue.opening import make_database, open_queue
 from mailgate.queue.sqlite import SqliteDatabase
 
 NOW = 1_790_000_000.0
@@ -73,16 +73,27 @@ def database(path):
 
 
 @pytest.fixture
-def connection(database):
-    """A writing connection inside a transaction that is committed in the end."""
-    with database.writer() as connection, connection.begin():
+def any_database(url, clock):
+    """A fresh database of each kind, open."""
+    database = make_database(url, clock)
+    database.open(NOW)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def connection(any_database):
+    """A writing connection inside a transaction that is committed in the end, to each kind of database."""
+    with any_database.writer() as connection, connection.begin():
         yield connection
 
 
-@pytest.fixture(params=["file"])
+@pytest.fixture(params=["file", "postgresql"])
 def url(request, path):
-    """The URL of an empty database of each kind that a queue can be kept in."""
-    return {"file": f"sqlite:///{path}"}[request.param]
+    """The URL of a database of each kind that a queue can be kept in, without a message."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql").new_database()
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture

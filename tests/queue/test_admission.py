@@ -13,6 +13,12 @@ CONTENT = 1024 * 1024
 
 
 @pytest.fixture
+def url(path):
+    """What is told here is SQLite's alone."""
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
 def disk(tmp_path):
     """Octets of the file system."""
     status = os.statvfs(tmp_path)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 GATEWAY = """
 import os, sys
 from twisted.internet import reactor
@@ -37,6 +39,12 @@ def start():
 reactor.callWhenRunning(start)
 reactor.run()
 """
+
+
+@pytest.fixture
+def url(path):
+    """Only of SQLite's file is it known that nobody else has it: leases of the dead end at once."""
+    return f"sqlite:///{path}"
 
 
 def test_everything_acknowledged_is_claimable_after_a_crash(open_here, turns, clock, url):

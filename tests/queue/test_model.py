@@ -1,12 +1,11 @@
 """Two gateways, many messages: the queue against a model of a few lines."""
 
-import tempfile
+import itertools
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from mailgate.model.ids import new_id
 from mailgate.model.outcome import Outcome, Reply, Status, message_status
@@ -19,6 +18,7 @@ from mailgate.queue.interface import (
     Settlement,
 )
 from mailgate.queue.leasing import claim, release, release_all, renew
+from mailgate.queue.opening import make_database
 from mailgate.queue.records import find, next_due, purge
 from mailgate.queue.settling import settle
 from mailgate.queue.sqlite import SqliteDatabase
@@ -46,11 +46,10 @@ class Known:
 class TwoGateways(RuleBasedStateMachine):
     stored = Bundle("stored")
 
-    def __init__(self):
+    def __init__(self, database):
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
         self.now = 1_790_000_000.0
-        self.database = SqliteDatabase(Path(self.directory.name) / "queue.db")
+        self.database = database
         self.database.open(self.now)
         self.connection = self.database.writer()
         self.known: dict[str, Known] = {}
@@ -59,7 +58,6 @@ class TwoGateways(RuleBasedStateMachine):
     def teardown(self):
         self.connection.close()
         self.database.close()
-        self.directory.cleanup()
 
     def do(self, function, *args):
         with self.connection.begin():
@@ -208,7 +206,19 @@ class TwoGateways(RuleBasedStateMachine):
         assert self.do(next_due) == min(times, default=None)
 
 
-TestTwoGateways = TwoGateways.TestCase
-TestTwoGateways.settings = settings(
+SETTINGS = settings(
     max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_two_gateways_on_sqlite(tmp_path):
+    numbers = itertools.count()
+    run_state_machine_as_test(
+        lambda: TwoGateways(SqliteDatabase(tmp_path / f"{next(numbers)}.db")), settings=SETTINGS
+    )
+
+
+def test_two_gateways_on_postgresql(postgresql, clock):
+    run_state_machine_as_test(
+        lambda: TwoGateways(make_database(postgresql.new_database(), clock)), settings=SETTINGS
+    )

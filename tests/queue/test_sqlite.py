@@ -19,6 +19,12 @@ from mailgate.queue.sqlite import SqliteDatabase
 
 
 @pytest.fixture
+def url(path):
+    """What is told here is SQLite's alone."""
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
 def refused(turns, clock):
     """Tries to open a queue that can't be, and returns the sentence."""
 
@@ -166,7 +172,7 @@ def test_a_directory_that_cannot_be_written(for_anyone, refused, unprivileged):
 @pytest.mark.parametrize(
     ("url", "fault"),
     [
-        ("postgresql+psycopg://gate@localhost/mail", "this version keeps its queue in SQLite, not in postgresql"),
+        ("postgresql://gate:secret@localhost/mail", "names postgresql; write sqlite:///path/of/the/file or"),
         ("sqlite+aiosqlite:////tmp/x.db", "names the driver sqlite+aiosqlite"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
@@ -174,7 +180,7 @@ def test_a_directory_that_cannot_be_written(for_anyone, refused, unprivileged):
         ("sqlite:////tmp/x.db?timeout=1", "takes nothing but the path"),
         ("sqlite://host/x.db", "takes nothing but the path"),
         ("var/mailgate.db", "can't be read"),
-        ("nonsense://x", "this version keeps its queue in SQLite, not in nonsense"),
+        ("nonsense://x", "names nonsense; write sqlite:///path/of/the/file or"),
     ],
 )
 def test_a_url_that_means_no_file_is_refused(refused, url, fault):
