@@ -104,7 +104,7 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         registry.register(
             CountsCollector("mailgate_reloads", "Reloads, by outcome.", "outcome", lambda: reloader.outcomes)
         )
-        site = make_site(registry, lambda: _not_ready(intake, admission))
+        site = make_site(registry, lambda: _not_ready(intake, admission, queue))
         ports.append(Ports(reactor, "ops", settings.ops.listen, site))
     return Stages(
         [
@@ -121,11 +121,11 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     )
 
 
-def _not_ready(intake: Intake, admission: Admission) -> str | None:
+def _not_ready(intake: Intake, admission: Admission, queue: SqlQueue) -> str | None:
     if intake.draining:
         return "the gateway is shutting down"
     refusal = admission()
-    return None if refusal is None else refusal.detail
+    return queue.trouble() if refusal is None else refusal.detail
 
 
 def _none() -> None:

@@ -33,6 +33,7 @@ class SqlQueue:
         self._clock = clock
         self._retention = retention
         self._lease = uuid4().hex
+        self._transactions = Writer(database, self._lease, clock)
         self._writer: Worker | None = None
         self._reader: Worker | None = None
         self._closed: Deferred[None] | None = None
@@ -45,6 +46,11 @@ class SqlQueue:
     def spare(self) -> int:
         """Return how many octets can be stored beyond what is free there, or less than it if negative."""
         return self._database.spare
+
+    def trouble(self) -> str | None:
+        """Return why nothing could be stored a moment ago, whatever it was, or None where something could."""
+        trouble = self._transactions.trouble
+        return None if trouble is None else str(trouble)
 
     def check(self) -> None:
         """Raise QueueError where it is plain that `open` would, and change nothing."""
@@ -60,7 +66,7 @@ class SqlQueue:
         if self._writer is not None or self._closed is not None:
             raise QueueError("the queue can be opened only once")
         self._database.open(self._clock.seconds())
-        self._writer = Worker("queue writer", Writer(self._database, self._lease, self._clock), self._reactor)
+        self._writer = Worker("queue writer", self._transactions, self._reactor)
         self._reader = Worker("queue reader", Reader(self._database), self._reactor)
 
     def accept(self, message: NewMessage) -> Deferred[Receipt]:

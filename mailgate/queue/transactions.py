@@ -62,6 +62,10 @@ class Writer:
 
     A request is a NewMessage, a Settlement or an Action. Where one of them fails, each gets
     a transaction of its own, so that it alone is told.
+
+    Attributes:
+        trouble: what kept the last transaction from being committed, where it would keep any; None if it was.
+
     """
 
     def __init__(self, database: Database, lease: str, clock: IReactorTime) -> None:
@@ -69,6 +73,7 @@ class Writer:
         self._transactions = Transactions(database, database.writer)
         self._lease = lease
         self._clock = clock
+        self.trouble: QueueError | None = None
 
     def run(self, calls: Sequence[Call]) -> None:
         """Set every call's result."""
@@ -99,6 +104,8 @@ class Writer:
             error = self._transactions.run(calls, self._perform)
         elif error is not None and self._database.is_lost(error):
             error = self._transactions.run(calls, self._perform_again)
+        concerns_all = error is not None and self._database.concerns_all(error)
+        self.trouble = self._database.explain(error) if error is not None and concerns_all else None
         return error
 
     def _perform_again(self, connection: Connection, calls: Sequence[Call]) -> None:

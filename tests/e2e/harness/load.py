@@ -15,12 +15,21 @@ T = TypeVar("T")
 
 class Stream:
     """
-    Messages that are sent until told to stop, or until the gateway is gone.
+    Messages that are sent until told to stop, or until the gateway is gone; `connections` at a time.
 
-    `accepted` holds the Message-IDs of those that got a 202: what the gateway has promised.
+    `accepted` holds the Message-IDs of those that got a 202: what the gateway has promised. A refusal ends a
+    connection, but one that says when to come back (503) does not where the stream is `patient`.
     """
 
-    def __init__(self, connect: Callable[[], Client], make: Callable[[int], dict[str, object]]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        make: Callable[[int], dict[str, object]],
+        *,
+        connections: int = CONNECTIONS,
+        patient: bool = False,
+    ) -> None:
+        self._patient = patient
         self._connect = connect
         self._make = make
         self._stopping = threading.Event()
@@ -28,7 +37,7 @@ class Stream:
         self._next = 0
         self.accepted: list[str] = []
         self.refused: list[object] = []
-        self._threads = [threading.Thread(target=self._send) for _ in range(CONNECTIONS)]
+        self._threads = [threading.Thread(target=self._send) for _ in range(connections)]
 
     def start(self) -> "Stream":
         """Begin to send."""
@@ -53,6 +62,10 @@ class Stream:
             with self._connect() as client:
                 while not self._stopping.is_set():
                     answer = client.submit(self._make(self._number()))
+                    if answer.status == 503 and self._patient:
+                        self.refused.append(answer.body)
+                        self._stopping.wait(0.2)
+                        continue
                     if answer.status != 202:
                         self.refused.append(answer.body)
                         return

@@ -111,23 +111,44 @@ class Cluster:
             server.send_signal(how)
             server.wait(30)
 
-    def pause(self) -> None:
-        """Let every process of the server stand still, as a machine does whose disk hangs."""
-        self._signal(signal.SIGSTOP)
+    def kill(self) -> None:
+        """End every process of the server at once, as the end of its machine does."""
+        assert self._server is not None
+        for process in (*_children(self._server.pid), self._server.pid):
+            os.kill(process, signal.SIGKILL)
+        self.stop(signal.SIGKILL)
 
-    def resume(self) -> None:
-        """Let them go on."""
-        self._signal(signal.SIGCONT)
+    def new_standby(self) -> "Cluster":
+        """Start a second server that repeats what this one does, and let commits wait for it from now on."""
+        standby = Cluster()
+        standby.run(
+            "pg_basebackup",
+            "-D",
+            standby.data,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            self.port,
+            "-U",
+            "mailgate",
+            "-R",
+            "-c",
+            "fast",
+        )
+        standby.start()
+        self.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.ask("SELECT pg_reload_conf()")
+        until(lambda: self.ask("SELECT sync_state FROM pg_stat_replication") == [("sync",)], "a standby in step")
+        return standby
+
+    def promote(self) -> None:
+        """Make the standby the primary."""
+        self.run("pg_ctl", "promote", "-D", self.data)
 
     def remove(self) -> None:
         """Stop the server and delete its folder."""
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._server is not None
-        for process in (self._server.pid, *_children(self._server.pid)):
-            os.kill(process, number)
 
 
 def _children(process: int) -> Iterator[int]:

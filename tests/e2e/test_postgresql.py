@@ -1,0 +1,159 @@
+"""Gateways that share a queue in PostgreSQL: one of them dies, the server does, its standby takes over."""
+
+import json
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+
+import pytest
+from harness.gateway import Gateway, message
+from harness.load import Stream
+from harness.postgresql import Cluster
+from harness.waiting import until
+
+from mailgate.demo.stage import free_port
+
+
+@pytest.fixture
+def cluster():
+    """A server with an empty database."""
+    cluster = Cluster().initialise().start()
+    cluster.ask("CREATE DATABASE mail")
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def shared(new_gateway, internal, cluster):
+    """A gateway, not yet started, whose queue is to be in that database."""
+    gateway = new_gateway(internal.port)
+    gateway.tables["queue"]["url"] = cluster.url("mail")
+    gateway.tables["ops"] = {"listen": [f"tcp:{free_port()}:interface=127.0.0.1"]}
+    return gateway
+
+
+@pytest.fixture
+def another(shared, internal, tmp_path):
+    """A second gateway on the same queue, with the same certificates."""
+    folder = tmp_path / "둘째"
+    shutil.copytree(shared.stage.certificates, folder / "certs")
+    gateway = Gateway(folder, internal.port)
+    gateway.hostname = "gate2.example.com"
+    gateway.tables["queue"] = shared.tables["queue"]
+    yield gateway
+    gateway.end()
+
+
+def upgrade(gateway):
+    gateway.write_settings()
+    command = "from mailgate.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "queue", "upgrade", "--config", gateway.stage.settings],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def readiness(gateway):
+    port = str(gateway.tables["ops"]["listen"][0]).split(":")[1]
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.load(error)
+
+
+def delivered(internal, streams):
+    """Wait until all that was accepted is delivered; return how many came more than once."""
+    promised = {each for stream in streams for each in stream.accepted}
+    until(lambda: promised <= set(internal.message_ids()), "what was accepted", 90)
+    return Counter(internal.message_ids())
+
+
+def test_a_gateway_starts_on_a_database_that_was_made_ready(shared, internal):
+    program = shared.launch()
+    until(lambda: not program.running, "the end of a start in vain")
+    assert program.stop() == 1
+    assert "is empty; make it ready with: mailgate queue upgrade" in program.printed
+    assert "Traceback" not in program.printed
+    assert upgrade(shared) == "The queue has the schema 0001.\n"
+    shared.start()
+    with shared.client() as client:
+        assert client.submit(message()).status == 202
+    until(lambda: len(internal.files()) == 1, "the message")
+    assert readiness(shared) == {"ready": True, "reason": None}
+    shared.stop()
+
+
+def test_a_gateway_that_dies_leaves_its_messages_to_the_other(shared, another, internal):
+    upgrade(shared)
+    gateways = [shared.start(), another.start()]
+    streams = [
+        Stream(gateway.client, lambda number: message(f"{number}번"), connections=8).start()
+        for gateway in gateways
+    ]
+    until(lambda: all(len(stream.accepted) > 100 for stream in streams), "the first messages")
+    shared.program.kill()
+    sent = len(streams[1].accepted)
+    until(lambda: len(streams[1].accepted) > sent + 100, "the other one goes on")
+    for stream in streams:
+        stream.stop()
+        assert not stream.refused
+    received = delivered(internal, streams)
+    # Only what was between its final dot and the record of its reply when the gateway died comes again.
+    assert max(received.values()) <= 2
+    another.stop()
+
+
+def test_while_the_server_is_away_the_door_says_so_and_then_all_goes_on(shared, internal, cluster):
+    upgrade(shared)
+    shared.start()
+    stream = Stream(shared.client, lambda number: message(f"{number}번"), connections=8, patient=True).start()
+    until(lambda: len(stream.accepted) > 100, "the first messages")
+    cluster.kill()
+    until(lambda: stream.refused, "a refusal")
+    assert {refusal["code"] for refusal in stream.refused} == {"storage_unavailable"}
+    assert "can't be reached" in readiness(shared)["reason"]
+    cluster.start()
+    sent = len(stream.accepted)
+    until(lambda: len(stream.accepted) > sent + 100, "messages after the return")
+    stream.stop()
+    delivered(internal, [stream])
+    assert readiness(shared)["ready"]
+    shared.stop()
+
+
+def test_a_standby_takes_over_and_nothing_is_lost(shared, another, internal, cluster):
+    upgrade(shared)
+    standby = cluster.new_standby()
+    try:
+        hosts = f"host=127.0.0.1:{cluster.port}&host=127.0.0.1:{standby.port}"
+        shared.tables["queue"]["url"] = f"postgresql+psycopg://mailgate@/mail?{hosts}"
+        gateways = [shared.start(), another.start()]
+        streams = [
+            Stream(gateway.client, lambda number: message(f"{number}번"), connections=8, patient=True).start()
+            for gateway in gateways
+        ]
+        until(lambda: all(len(stream.accepted) > 100 for stream in streams), "the first messages")
+        cluster.kill()
+        until(lambda: all(stream.refused for stream in streams), "refusals")
+        standby.promote()
+        sent = [len(stream.accepted) for stream in streams]
+        until(
+            lambda: all(len(s.accepted) > n + 100 for s, n in zip(streams, sent, strict=True)),
+            "messages after the fail-over",
+        )
+        for stream in streams:
+            stream.stop()
+        delivered(internal, streams)
+        for gateway in gateways:
+            gateway.stop()
+    finally:
+        standby.remove()
