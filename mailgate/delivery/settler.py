@@ -49,6 +49,10 @@ class Settler:
         if not held:
             self._journal.record("delivery.lease_lost", message=settlement.id)
         done.callback(held)
+        if self._retries:
+            # The queue takes outcomes again: each that waits is a second delivery if the gateway dies before.
+            for retry in self._retries.values():
+                retry.reset(0)
 
     def _failed(self, failure: Failure, settlement: Settlement, done: Deferred[bool], wait: float) -> None:
         self._journal.record("delivery.settle_failed", message=settlement.id, reason=str(failure.value))

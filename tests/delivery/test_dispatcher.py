@@ -518,6 +518,20 @@ def test_a_settlement_that_fails_is_repeated_and_never_a_second_delivery(world):
     assert world.journal.named("delivery.settle_failed")[0]["reason"] == "the disk is gone"
 
 
+def test_outcomes_that_wait_are_written_as_soon_as_the_queue_takes_one_again(world):
+    world.server.automatic = None
+    first, second = (world.queue.store(world.message(), lease=True) for _ in range(2))
+    world.dispatcher.deliver(first)
+    world.dispatcher.deliver(second)
+    world.queue.broken = True
+    world.server.sending[0].answer(QUEUED)
+    world.pass_time(16)
+    world.queue.broken = False
+    world.server.sending[0].answer(QUEUED)
+    world.clock.advance(0)
+    assert [statuses(world, each) for each in (first, second)] == [[[Status.ACCEPTED]]] * 2
+
+
 def test_a_message_that_is_in_hand_is_not_begun_again_when_its_lease_ran_out(world):
     world.server.automatic = None
     message = world.queue.store(world.message(), lease=True)

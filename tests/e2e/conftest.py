@@ -1,6 +1,7 @@
 """Gateways and internal servers as processes of their own, ended after each test."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from harness.gateway import Gateway
 from harness.internal import InternalServer
 from harness.postfix import Postfix, missing, running_postfix
+from harness.postgresql import Cluster
 
-from mailgate.demo.stage import Stage
+from mailgate.demo.stage import Stage, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,3 +75,33 @@ def postfix(stage: Stage) -> Iterator[Postfix]:
         pytest.skip(reason)
     with running_postfix(stage.certificates / "internal.crt", stage.certificates / "internal.key") as server:
         yield server
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A server with an empty database."""
+    server = Cluster().initialise().start()
+    server.ask("CREATE DATABASE mail")
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def shared(new_gateway: Callable[..., Gateway], internal: InternalServer, cluster: Cluster) -> Gateway:
+    """A gateway, not yet started, whose queue is to be in that database."""
+    gateway = new_gateway(internal.port)
+    gateway.tables["queue"]["url"] = cluster.url("mail")
+    gateway.tables["ops"] = {"listen": [f"tcp:{free_port()}:interface=127.0.0.1"]}
+    return gateway
+
+
+@pytest.fixture
+def another(shared: Gateway, internal: InternalServer, tmp_path: Path) -> Iterator[Gateway]:
+    """A second gateway on the same queue, with the same certificates."""
+    folder = tmp_path / "둘째"
+    shutil.copytree(shared.stage.certificates, folder / "certs")
+    gateway = Gateway(folder, internal.port)
+    gateway.hostname = "gate2.example.com"
+    gateway.tables["queue"] = shared.tables["queue"]
+    yield gateway
+    gateway.end()

@@ -1,63 +1,14 @@
 """Gateways that share a queue in PostgreSQL: one of them dies, the server does, its standby takes over."""
 
 import json
-import shutil
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections import Counter
 
-import pytest
-from harness.gateway import Gateway, message
+from harness.gateway import message
 from harness.load import Stream
-from harness.postgresql import Cluster
+from harness.shared import upgrade
 from harness.waiting import until
-
-from mailgate.demo.stage import free_port
-
-
-@pytest.fixture
-def cluster():
-    """A server with an empty database."""
-    cluster = Cluster().initialise().start()
-    cluster.ask("CREATE DATABASE mail")
-    yield cluster
-    cluster.remove()
-
-
-@pytest.fixture
-def shared(new_gateway, internal, cluster):
-    """A gateway, not yet started, whose queue is to be in that database."""
-    gateway = new_gateway(internal.port)
-    gateway.tables["queue"]["url"] = cluster.url("mail")
-    gateway.tables["ops"] = {"listen": [f"tcp:{free_port()}:interface=127.0.0.1"]}
-    return gateway
-
-
-@pytest.fixture
-def another(shared, internal, tmp_path):
-    """A second gateway on the same queue, with the same certificates."""
-    folder = tmp_path / "둘째"
-    shutil.copytree(shared.stage.certificates, folder / "certs")
-    gateway = Gateway(folder, internal.port)
-    gateway.hostname = "gate2.example.com"
-    gateway.tables["queue"] = shared.tables["queue"]
-    yield gateway
-    gateway.end()
-
-
-def upgrade(gateway):
-    gateway.write_settings()
-    command = "from mailgate.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", command, "queue", "upgrade", "--config", gateway.stage.settings],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def readiness(gateway):

@@ -199,7 +199,10 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         (("host =", "hots ="), r'\[\[upstream\]\] number 1 has an unknown key "hots"; did you mean "host"'),
         (("hostname", "colour"), r'the file has an unknown key "colour"; it may have hostname, tls'),
         (('"sqlite:///var/mailgate.db"', "5"), r"url in \[queue\]"),
-        (('"sqlite:///var/mailgate.db"', '"postgresql://x"'), "keeps its queue in SQLite"),
+        (
+            ('"sqlite:///var/mailgate.db"', '"postgresql://x:geheim@y/z"'),
+            r"/mailgate\.toml: queue\.url must be [^x]*$",
+        ),
         (('"sqlite:///var/mailgate.db"', '"sqlite://"'), "sqlite:///FILE"),
         (("certs/ca.crt", r"certs/\u0000"), r"client_ca in \[tls\] is a string with control characters"),
         (("var/mailgate.db", r"var/\u0000"), r"url in \[queue\]"),
