@@ -45,6 +45,5 @@ def test_whatever_is_killed_nothing_that_was_accepted_is_lost(shared, another, i
             f"{len(received)} delivered, {repeats} repeated\n"
         )
     assert len(promised) == len(set(promised))
-    # A repeat comes of a gateway that was killed between a final dot and the record of its reply: at most what its
-    # connections to the internal server carried, and what it had answers for that were on the way to the disk.
+    # A repeat comes of a gateway that was killed between a final dot and the record of its reply on disk.
     assert max(received.values()) <= 1 + kills["a gateway"]

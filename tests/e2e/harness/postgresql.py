@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -114,8 +115,11 @@ class Cluster:
     def kill(self) -> None:
         """End every process of the server at once, as the end of its machine does."""
         assert self._server is not None
-        for process in (*_children(self._server.pid), self._server.pid):
-            os.kill(process, signal.SIGKILL)
+        # Standing still, it makes no new ones.
+        self._server.send_signal(signal.SIGSTOP)
+        for process in _children(self._server.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.stop(signal.SIGKILL)
 
     def new_standby(self) -> "Cluster":
