@@ -23,11 +23,14 @@ from mailgate.doors.lines.spool import Spools
 from mailgate.enrolment import Enrolment
 from mailgate.intake import Admission, Intake, Limits
 from mailgate.model.journal import Journal
+from mailgate.ops.counting import CountingJournal
 from mailgate.ops.descriptors import connections_for
 from mailgate.ops.listener import make_site
+from mailgate.ops.mail import MailCollector
 from mailgate.ops.metrics import CountsCollector, TrustCollector
 from mailgate.policy.clients import ClientDirectory
 from mailgate.queue.admission import DiskAdmission
+from mailgate.queue.backlog import Backlog, BacklogAdmission
 from mailgate.queue.interface import QueueError
 from mailgate.queue.opening import make_queue
 from mailgate.queue.sql import SqlQueue
@@ -43,14 +46,15 @@ class Reactor(IReactorThreads, IReactorPluggableNameResolver, IReactorTCP, IReac
     """What the gateway needs of a reactor."""
 
 
-def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
+def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
     """
     Return the gateway as one service, nothing of it started.
 
     Certificates, keys and CAs are read now, while the process still may: twistd drops privileges and goes
     into the background between this and the start. For the same reasons the queue's file and threads have
-    to wait for the start. Raises StartError.
+    to wait for the start. `log` is where the journal goes. Raises StartError.
     """
+    journal = CountingJournal(log)
     try:
         trust = ServerTrust(settings.tls, journal, reactor)
         queue = make_queue(settings.queue, reactor, clock=reactor)
@@ -62,7 +66,9 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
     spool_directory = queue.directory or Path(tempfile.gettempdir())
     disk = DiskAdmission(spool_directory, settings.queue.minimum_free_disk, queue.spare)
     # A queue on another machine has its disk there; only what is still coming in needs room here.
-    admission = _none if queue.directory is None else disk
+    backlog = Backlog(queue.survey, reactor, journal)
+    depth = BacklogAdmission(backlog, settings.queue.maximum_messages, settings.queue.maximum_age)
+    admission = depth if queue.directory is None else lambda: disk() or depth()
     intake = Intake(
         hostname=settings.hostname,
         directory=ClientDirectory(settings.clients),
@@ -104,12 +110,14 @@ def compose(settings: Settings, reactor: Reactor, journal: Journal) -> IService:
         registry.register(
             CountsCollector("mailgate_reloads", "Reloads, by outcome.", "outcome", lambda: reloader.outcomes)
         )
-        site = make_site(registry, lambda: _not_ready(intake, admission, queue))
+        registry.register(MailCollector(journal, backlog, dispatcher.upstreams))
+        site = make_site(registry, lambda: _not_ready(intake, admission, queue), dispatcher.upstreams)
         ports.append(Ports(reactor, "ops", settings.ops.listen, site))
     return Stages(
         [
             Part(_nothing, lambda: _end(journal, trust)),
             Part(lambda: _open(queue), queue.close),
+            Part(backlog.start, backlog.stop),
             Part(dispatcher.start, dispatcher.stop),
             *renewal,
             Part(_nothing, lambda: _close(intake, doors)),
@@ -126,10 +134,6 @@ def _not_ready(intake: Intake, admission: Admission, queue: SqlQueue) -> str | N
         return "the gateway is shutting down"
     refusal = admission()
     return queue.trouble() if refusal is None else refusal.detail
-
-
-def _none() -> None:
-    """Refuse nothing."""
 
 
 def _nothing() -> None:

@@ -76,6 +76,10 @@ class Dispatcher:
         self._emptied: Deferred[None] | None = None
         self._loops = (self._loop(self._renew), self._loop(self._purge))
 
+    def upstreams(self) -> dict[str, bool]:
+        """Return of each upstream, by its name, whether it is believed to work."""
+        return self._route.states
+
     def start(self) -> None:
         """Begin to deliver."""
         self._running = True

@@ -46,6 +46,11 @@ class Route:
         return any(upstream.health.open for upstream in self._upstreams)
 
     @property
+    def states(self) -> dict[str, bool]:
+        """Of each upstream by its name, whether any number of messages may try it."""
+        return {upstream.name: upstream.health.open for upstream in self._upstreams}
+
+    @property
     def reopens_at(self) -> float:
         """When a message can be tried again, in seconds since the epoch; the past where that is now."""
         return min(upstream.health.admits_at for upstream in self._upstreams)

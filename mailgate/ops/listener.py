@@ -1,8 +1,8 @@
 """Health and metrics over plain HTTP, for an address that only operators reach."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from twisted.web.http import Request
@@ -15,11 +15,15 @@ NotReady = Callable[[], str | None]
 """Tells why the doors would refuse a message right now, or None."""
 
 
-def make_site(registry: CollectorRegistry, not_ready: NotReady) -> Site:
+Upstreams = Callable[[], Mapping[str, bool]]
+"""Tells of each upstream whether it's believed to work; the doors take messages whatever it says."""
+
+
+def make_site(registry: CollectorRegistry, not_ready: NotReady, upstreams: Upstreams) -> Site:
     """Return the listener's site: ``/livez``, ``/readyz`` and ``/metrics``."""
     root = Resource()
     root.putChild(b"livez", _Livez())
-    root.putChild(b"readyz", _Readyz(not_ready))
+    root.putChild(b"readyz", _Readyz(not_ready, upstreams))
     root.putChild(b"metrics", _Metrics(registry))
     return _Site(root, timeout=REQUEST_SECONDS)
 
@@ -46,16 +50,18 @@ class _Livez(Resource):
 class _Readyz(Resource):
     isLeaf = True
 
-    def __init__(self, not_ready: NotReady) -> None:
+    def __init__(self, not_ready: NotReady, upstreams: Upstreams) -> None:
         super().__init__()
         self._not_ready = not_ready
+        self._upstreams = upstreams
 
     def render_GET(self, request: Request) -> bytes:
-        """Say whether the doors take messages: 200, or 503 with the reason."""
+        """Say whether the doors take messages, 200, or 503 with the reason; and how the upstreams are."""
         reason = self._not_ready()
         request.setHeader(b"Content-Type", b"application/json")
         request.setResponseCode(200 if reason is None else 503)
-        return json.dumps({"ready": reason is None, "reason": reason}, ensure_ascii=False).encode() + b"\n"
+        upstreams = {name: "up" if works else "down" for name, works in self._upstreams().items()}
+        return msgspec.json.encode({"ready": reason is None, "reason": reason, "upstreams": upstreams}) + b"\n"
 
 
 class _Metrics(Resource):

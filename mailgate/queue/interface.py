@@ -6,7 +6,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from mailgate.model.outcome import Outcome
+from mailgate.model.outcome import Outcome, Status
 from mailgate.model.receipt import MessageRecord, Receipt
 
 LEASE_SECONDS = 30.0
@@ -41,12 +41,16 @@ class QueueSettings:
         url: an SQLAlchemy URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://user@host/database``.
         retention: seconds for which a finished message's record is kept.
         minimum_free_disk: share of the file system (0 to 1) below which nothing more is taken.
+        maximum_messages: how many messages without a final outcome may lie in it before nothing more is taken.
+        maximum_age: seconds that one of them may have waited before nothing more is taken; None for any.
 
     """
 
     url: str = field(repr=False)
     retention: float = 7 * 86400.0
     minimum_free_disk: float = 0.05
+    maximum_messages: int = 1_000_000
+    maximum_age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,27 @@ class Settlement:
     due_at: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """
+    What lies in a queue without a final outcome.
+
+    Attributes:
+        messages: how many there are of each stored status: one that is being sent counts as what it was before.
+        oldest_at: when delivery of the one that has waited longest might have begun, seconds since the epoch; None
+            where nothing waits: what is scheduled doesn't yet.
+
+    """
+
+    messages: Mapping[Status, int]
+    oldest_at: float | None
+
+    @property
+    def depth(self) -> int:
+        """All of them."""
+        return sum(self.messages.values())
+
+
 class Queue(Protocol):
     """
     A durable queue, called from the reactor's thread.
@@ -227,6 +252,9 @@ class Queue(Protocol):
 
     def used(self, client: str, period: float, now: float) -> Deferred[int]:
         """Return how many messages count against a quota of that period in the window that holds `now`."""
+
+    def survey(self) -> Deferred[Survey]:
+        """Count what has no final outcome. Takes long where that is much, and keeps no other call waiting."""
 
     def purge(self, now: float) -> Deferred[int]:
         """

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row
 from mailgate.model.outcome import Reply, Status
 from mailgate.model.receipt import MessageRecord, RecipientRecord
 from mailgate.queue.accepting import window_start
-from mailgate.queue.interface import KEY_SECONDS
+from mailgate.queue.interface import KEY_SECONDS, Survey
 from mailgate.queue.schema import KEYS, MESSAGES, RECIPIENTS, USAGE
 
 PURGE_LIMIT = 500
@@ -35,6 +35,15 @@ _OF_KEY = sa.select(KEYS.c.message).where(
     KEYS.c.client == sa.bindparam("owner"), KEYS.c.key == sa.bindparam("named")
 )
 _NEXT_DUE = sa.select(sa.func.min(MESSAGES.c.due_at)).where(MESSAGES.c.due_at.is_not(None))
+_SURVEY = (
+    sa.select(
+        MESSAGES.c.status,
+        sa.func.count(),
+        sa.func.min(sa.func.coalesce(MESSAGES.c.scheduled_at, MESSAGES.c.created_at)),
+    )
+    .where(MESSAGES.c.due_at.is_not(None))
+    .group_by(MESSAGES.c.status)
+)
 _USED = sa.select(USAGE.c.messages).where(
     USAGE.c.client == sa.bindparam("of"),
     USAGE.c.period == sa.bindparam("lasting"),
@@ -101,6 +110,16 @@ def next_due(connection: Connection) -> float | None:
     """Return when the next message is due or the next lease ends, or None."""
     earliest: float | None = connection.execute(_NEXT_DUE).scalar_one()
     return earliest
+
+
+def survey(connection: Connection, now: float) -> Survey:
+    """Count the messages without a final outcome at `now`."""
+    messages: dict[Status, int] = {}
+    begins: list[float] = []
+    for name, count, oldest in connection.execute(_SURVEY):
+        messages[Status(name)] = count
+        begins.append(oldest)
+    return Survey(messages, min((each for each in begins if each <= now), default=None))
 
 
 def used(connection: Connection, client: str, period: float, now: float) -> int:

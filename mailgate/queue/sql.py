@@ -6,20 +6,20 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
 from mailgate.model.receipt import MessageRecord, Receipt
 from mailgate.queue import leasing, records
 from mailgate.queue.database import Database
-from mailgate.queue.interface import Claim, NewMessage, QueueError, Settlement
+from mailgate.queue.interface import Claim, NewMessage, QueueError, Settlement, Survey
 from mailgate.queue.transactions import Action, Reader, Writer
 from mailgate.queue.worker import Call, Worker
 
 
 class SqlQueue:
     """
-    A Queue over a database: one thread writes, one reads, both from `open` to `close`.
+    A Queue over a database: one thread writes, one reads, one counts, all from `open` to `close`.
 
     `reactor` is where Deferreds fire, `clock` tells seconds since the epoch (and is asked in any thread),
     `retention` is how many seconds a finished message's record is kept. Before `open` every call fails.
@@ -36,6 +36,7 @@ class SqlQueue:
         self._transactions = Writer(database, self._lease, clock)
         self._writer: Worker | None = None
         self._reader: Worker | None = None
+        self._surveyor: Worker | None = None
         self._closed: Deferred[None] | None = None
 
     @property
@@ -68,6 +69,7 @@ class SqlQueue:
         self._database.open(self._clock.seconds())
         self._writer = Worker("queue writer", self._transactions, self._reactor)
         self._reader = Worker("queue reader", Reader(self._database), self._reactor)
+        self._surveyor = Worker("queue surveyor", Reader(self._database), self._reactor)
 
     def accept(self, message: NewMessage) -> Deferred[Receipt]:
         """Store the message, as Queue says."""
@@ -113,6 +115,11 @@ class SqlQueue:
         """Return how many messages count against a quota, as Queue says."""
         return self._read(lambda connection: records.used(connection, client, period, now))
 
+    def survey(self) -> Deferred[Survey]:
+        """Count what has no final outcome, as Queue says."""
+        now = self._clock.seconds()
+        return self._call(self._surveyor, lambda connection: records.survey(connection, now), 0)
+
     def purge(self, now: float) -> Deferred[int]:
         """Forget what has outlived the retention, as Queue says."""
         return Deferred.fromCoroutine(self._purge(now))
@@ -135,11 +142,13 @@ class SqlQueue:
         return waiting
 
     def _end(self) -> Deferred[None]:
-        """End both threads, the writer last: its connection is the one that leaves the database tidy."""
-        if self._writer is None or self._reader is None:
+        """End the threads, the writer last: its connection is the one that leaves the database tidy."""
+        if self._writer is None or self._reader is None or self._surveyor is None:
             return succeed(None)
         self._reader.stop()
-        return self._reader.ended.addBoth(_then_end, self._writer)
+        self._surveyor.stop()
+        readers = gatherResults([self._reader.ended, self._surveyor.ended])
+        return readers.addBoth(_then_end, self._writer)
 
     def _queue_time(self, moment: float) -> float:
         """Turn a time of this gateway into the queue's; asked within the transaction that needs it."""

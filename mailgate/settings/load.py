@@ -189,6 +189,8 @@ def _queue(base: Path, table: QueueTable) -> QueueSettings:
         minimum_free_disk=_given(
             "queue.minimum_free_disk", parse_share, table.minimum_free_disk, defaults.minimum_free_disk
         ),
+        maximum_messages=_or(table.maximum_messages, defaults.maximum_messages),
+        maximum_age=_given("queue.maximum_age", parse_duration, table.maximum_age, defaults.maximum_age),
     )
 
 

@@ -67,6 +67,8 @@ class QueueTable(Table, frozen=True):
     url: File
     retention: str | UnsetType = UNSET
     minimum_free_disk: str | UnsetType = UNSET
+    maximum_messages: Count | UnsetType = UNSET
+    maximum_age: str | UnsetType = UNSET
 
 
 class UpstreamTable(Table, frozen=True):

@@ -4,6 +4,7 @@ import os
 import random
 import sys
 from collections import Counter
+from functools import partial
 
 from harness.gateway import message
 from harness.load import Stream
@@ -12,6 +13,10 @@ from harness.waiting import until
 
 ROUNDS = int(os.environ.get("MAILGATE_CRASH_ROUNDS", "6"))
 LONGEST_WAIT = 120.0
+
+
+def have_accepted(streams, wanted):
+    return sum(len(stream.accepted) for stream in streams) >= wanted
 
 
 def test_whatever_is_killed_nothing_that_was_accepted_is_lost(shared, another, internal, cluster, capsys):
@@ -26,7 +31,7 @@ def test_whatever_is_killed_nothing_that_was_accepted_is_lost(shared, another, i
             for gateway in gateways
         ]
         wanted = chance.randrange(1, 300)
-        until(lambda: sum(len(stream.accepted) for stream in streams) >= wanted, "messages of this round", 60)  # noqa: B023
+        until(partial(have_accepted, streams, wanted), "messages of this round", 60)
         victim = turn % 3
         kills["the server" if victim == 2 else "a gateway"] += 1
         (cluster if victim == 2 else gateways[victim].program).kill()
@@ -41,8 +46,8 @@ def test_whatever_is_killed_nothing_that_was_accepted_is_lost(shared, another, i
     repeats = sum(count - 1 for count in received.values())
     with capsys.disabled():
         sys.stdout.write(
-            f"\n  {kills['a gateway']} gateways and {kills['the server']} servers killed: {len(promised)} accepted, "
-            f"{len(received)} delivered, {repeats} repeated\n"
+            f"\n  {kills['a gateway']} gateways and {kills['the server']} servers killed: "
+            f"{len(promised)} accepted, {len(received)} delivered, {repeats} repeated\n"
         )
     assert len(promised) == len(set(promised))
     # A repeat comes of a gateway that was killed between a final dot and the record of its reply on disk.

@@ -13,6 +13,7 @@ from mailgate.queue.interface import (
     Quota,
     QuotaExceededError,
     Settlement,
+    Survey,
 )
 from mailgate.queue.opening import make_queue
 
@@ -105,6 +106,12 @@ def test_what_is_left_of_a_quota_can_be_told(open_here, turns, new_message, now)
     assert turns.wait(queue.used("다른", 86400.0, now)) == 0
 
 
+def test_what_waits_is_counted(open_here, turns, new_message, now):
+    queue = open_here()
+    turns.wait(gatherResults([queue.accept(new_message()) for _ in range(3)]))
+    assert turns.wait(queue.survey()) == Survey({Status.QUEUED: 3}, now)
+
+
 def test_purging_goes_on_until_all_is_forgotten(open_here, turns, new_message, now, monkeypatch):
     monkeypatch.setattr(records, "PURGE_LIMIT", 4)
     queue = open_here(retention=60.0)
@@ -153,6 +160,7 @@ def test_a_closed_queue_refuses_every_call(open_here, turns, new_message, now):
         queue.renew([], now),
         queue.release([], now),
         queue.next_due(),
+        queue.survey(),
         queue.find("장치-7", "x"),
         queue.used("장치-7", 60.0, now),
         queue.purge(now),

@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from mailgate.model.outcome import Outcome, Status
 from mailgate.queue import records
 from mailgate.queue.accepting import accept
-from mailgate.queue.interface import KEY_SECONDS, Quota, Settlement
+from mailgate.queue.interface import KEY_SECONDS, Quota, Settlement, Survey
 from mailgate.queue.leasing import claim, release
-from mailgate.queue.records import find, find_by_key, next_due, purge, used
+from mailgate.queue.records import find, find_by_key, next_due, purge, survey, used
 from mailgate.queue.schema import METADATA
 from mailgate.queue.settling import settle
 
@@ -49,6 +49,28 @@ def test_a_client_finds_its_message_by_its_key(connection, new_message, now):
     )
     assert find_by_key(connection, message.client, "k", now) is None
     assert find_by_key(connection, "another", "b7-12", now) is None
+
+
+def test_what_waits_is_counted_by_its_status(connection, new_message, now):
+    assert survey(connection, now) == Survey({}, None)
+    queued = [new_message(created_at=now - 50, due_at=now - 50), new_message(created_at=now - 9, due_at=now - 9)]
+    leased = new_message(created_at=now - 70, lease=True)
+    scheduled = [new_message(due_at=now + 60), new_message(created_at=now - 500, due_at=now - 20)]
+    finished = new_message(created_at=now - 900, lease=True)
+    accept(connection, [*queued, leased, *scheduled, finished], "here", now)
+    finish(connection, [finished], now)
+    assert survey(connection, now) == Survey({Status.QUEUED: 3, Status.SCHEDULED: 2}, now - 70)
+    settled = tuple(Outcome(at, Status.DEFERRED, None) for at in (0, 1))
+    settle(connection, [Settlement(leased.id, settled, now, now + 60)], "here")
+    assert survey(connection, now) == Survey({Status.QUEUED: 2, Status.DEFERRED: 1, Status.SCHEDULED: 2}, now - 70)
+    claim(connection, 10, "here", now)
+    assert survey(connection, now).depth == 5
+
+
+def test_what_is_scheduled_waits_only_from_its_time_on(connection, new_message, now):
+    accept(connection, [new_message(created_at=now - 500, due_at=now + 60)], "here", now)
+    assert survey(connection, now).oldest_at is None
+    assert survey(connection, now + 61).oldest_at == now + 60
 
 
 def test_a_scheduled_message_is_queued_once_its_time_has_come(connection, new_message, now):

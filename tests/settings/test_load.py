@@ -55,6 +55,13 @@ def refused(load):
     return refused
 
 
+def test_a_queue_in_postgresql_keeps_its_url_as_it_is(load):
+    url = "postgresql+psycopg://gate:geheim@/mail?host=db1:5432&host=db2:5432"
+    settings = load(WHOLE.replace("sqlite:///var/mailgate.db", url))
+    assert settings.queue.url == url
+    assert "geheim" not in repr(settings)
+
+
 def test_a_short_file_gets_the_documented_defaults(load, tmp_path):
     settings = load(WHOLE)
     assert settings.https.listen == ("tcp:8443",)
@@ -62,6 +69,7 @@ def test_a_short_file_gets_the_documented_defaults(load, tmp_path):
     assert settings.limits.recipients == 100
     assert settings.queue.retention == 7 * 86400
     assert settings.queue.minimum_free_disk == 0.05
+    assert (settings.queue.maximum_messages, settings.queue.maximum_age) == (1_000_000, None)
     assert settings.delivery.schedule.give_up_after == 5 * 86400
     assert settings.delivery.schedule.first == 30
     assert settings.delivery.schedule.longest == 3600
@@ -137,6 +145,8 @@ def test_every_documented_key_is_read(load, tmp_path):
         url = "sqlite:///q.db"
         retention = "1 day"
         minimum_free_disk = "10%"
+        maximum_messages = 70
+        maximum_age = "2 hours"
         [[upstream]]
         host = "a"
         tls = "implicit"
@@ -165,6 +175,7 @@ def test_every_documented_key_is_read(load, tmp_path):
         enabled = false
     """.format("bb" * 31, "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=")
     )
+    assert (settings.queue.maximum_messages, settings.queue.maximum_age) == (70, 7200)
     first, second = settings.delivery.upstreams
     assert (first.port, first.ca, first.connections) == (465, tmp_path / "in.crt", 2)
     assert first.credentials is not None
