@@ -31,6 +31,9 @@ _DEFAULTS = {
 _SESSION = (
     # An operator may have traded durability for speed elsewhere; what is accepted here survives a crash.
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+    # Every question has its index. A plan without it, made while the tables were small, would be kept while they
+    # grow: the driver prepares statements, and a queue grows faster than it is analysed.
+    "SET enable_seqscan = off",
     "SET lock_timeout = '10s'",
     # The locks of a gateway that hangs in mid-transaction must not hold up the others.
     "SET idle_in_transaction_session_timeout = '60s'",

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 from harness.postgresql import Cluster
+from harness.waiting import until
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock
 
@@ -268,6 +269,46 @@ def test_what_is_not_this_versions_is_left_alone(postgresql, url, turns, clock, 
     assert fault in refused(url, turns, clock)
     with pytest.raises(QueueError, match=fault):
         make_database(url, clock).upgrade()
+
+
+def test_an_older_schema_is_upgraded_by_the_operator_and_not_by_a_start(url, turns, clock, monkeypatch):
+    monkeypatch.setattr("mailgate.queue.postgresql.REVISION", "0099")
+    told = refused(url, turns, clock)
+    assert told.endswith(
+        "and this mailgate needs 0099: stop the gateways that share it, then run mailgate queue upgrade"
+    )
+
+
+def scans(postgresql, url):
+    """Return how often each table was read from end to end, and how many rows were put into them."""
+    rows = postgresql.ask(
+        "SELECT relname, seq_scan, n_tup_ins FROM pg_stat_user_tables "
+        "WHERE relname NOT IN ('usage', 'mailgate_schema')",
+        url.rpartition("/")[2],
+    )
+    return {name: times for name, times, _ in rows}, sum(put for _, _, put in rows)
+
+
+def test_no_question_goes_through_all_messages(postgresql, url, turns, clock, new_message, now):
+    """Small tables tempt the planner to it, and what the driver has prepared keeps its plan while they grow."""
+    before, put = scans(postgresql, url)
+    queue = open_queue(QueueSettings(url=url, retention=0.0), turns, clock=clock)
+    for _ in range(12):
+        messages = [new_message(idempotency_key=f"{number}", client=f"{_}") for number in range(5)]
+        turns.wait(gatherResults([queue.accept(message) for message in messages]))
+        turns.wait(gatherResults([queue.accept(message) for message in messages]))
+        claims = turns.wait(queue.claim(5, now + 1))
+        assert len(claims) == 5
+        turns.wait(queue.renew([claim.id for claim in claims], now))
+        turns.wait(queue.find_by_key(messages[0].client, "0"))
+        turns.wait(queue.next_due())
+        turns.wait(queue.survey())
+        outcomes = tuple(Outcome(at, Status.ACCEPTED, None) for at in (0, 1))
+        turns.wait(gatherResults([queue.settle(Settlement(claim.id, outcomes, now, None)) for claim in claims]))
+    assert turns.wait(queue.purge(now + 30 * 86400)) == 60
+    turns.wait(queue.close())
+    until(lambda: scans(postgresql, url)[1] > put, "the server's own counts")
+    assert scans(postgresql, url)[0] == before
 
 
 def test_mail_needs_utf_8(postgresql, turns, clock):
