@@ -23,13 +23,14 @@ from mailgate.doors.lines.spool import Spools
 from mailgate.enrolment import Enrolment
 from mailgate.intake import Admission, Intake, Limits
 from mailgate.model.journal import Journal
+from mailgate.model.refusal import Refusal
 from mailgate.ops.counting import CountingJournal
 from mailgate.ops.descriptors import connections_for
 from mailgate.ops.listener import make_site
 from mailgate.ops.mail import MailCollector
 from mailgate.ops.metrics import CountsCollector, TrustCollector
 from mailgate.policy.clients import ClientDirectory
-from mailgate.queue.admission import DiskAdmission
+from mailgate.queue.admission import DiskAdmission, HangAdmission
 from mailgate.queue.backlog import Backlog, BacklogAdmission
 from mailgate.queue.interface import QueueError
 from mailgate.queue.opening import make_queue
@@ -68,7 +69,12 @@ def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
     # A queue on another machine has its disk there; only what is still coming in needs room here.
     backlog = Backlog(queue.survey, reactor, journal)
     depth = BacklogAdmission(backlog, settings.queue.maximum_messages, settings.queue.maximum_age)
-    admission = depth if queue.directory is None else lambda: disk() or depth()
+    hang = HangAdmission(queue.hang)
+    local = _nowhere if queue.directory is None else disk
+
+    def admission() -> Refusal | None:
+        return hang() or local() or depth()
+
     intake = Intake(
         hostname=settings.hostname,
         directory=ClientDirectory(settings.clients),
@@ -134,6 +140,10 @@ def _not_ready(intake: Intake, admission: Admission, queue: SqlQueue) -> str | N
         return "the gateway is shutting down"
     refusal = admission()
     return queue.trouble() if refusal is None else refusal.detail
+
+
+def _nowhere() -> None:
+    """Refuse nothing: the disk is another machine's."""
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""Whether there is room on disk for more mail."""
+"""Whether there is room on disk for more mail, and a queue that takes it."""
 
 import os
 from collections.abc import Callable
@@ -7,6 +7,20 @@ from pathlib import Path
 from mailgate.model.refusal import Refusal, RefusalCode
 
 _RETRY_AFTER = 60.0
+
+
+class HangAdmission:
+    """Refuses while the queue doesn't answer (`hang` says so): more would only wait, in memory."""
+
+    def __init__(self, hang: Callable[[], str | None]) -> None:
+        self._hang = hang
+
+    def __call__(self) -> Refusal | None:
+        """Return `storage_unavailable`, or None."""
+        detail = self._hang()
+        return (
+            None if detail is None else Refusal(RefusalCode.STORAGE_UNAVAILABLE, detail, retry_after=_RETRY_AFTER)
+        )
 
 
 class DiskAdmission:

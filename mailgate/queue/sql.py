@@ -16,6 +16,9 @@ from mailgate.queue.interface import Claim, NewMessage, QueueError, Settlement, 
 from mailgate.queue.transactions import Action, Reader, Writer
 from mailgate.queue.worker import Call, Worker
 
+PATIENCE = 10.0
+"""Seconds after which a transaction that is still under way is told as a trouble."""
+
 
 class SqlQueue:
     """
@@ -51,7 +54,14 @@ class SqlQueue:
     def trouble(self) -> str | None:
         """Return why nothing could be stored a moment ago, whatever it was, or None where something could."""
         trouble = self._transactions.trouble
-        return None if trouble is None else str(trouble)
+        return self.hang() if trouble is None else str(trouble)
+
+    def hang(self) -> str | None:
+        """Return that what is being stored has been so for longer than PATIENCE, or None where it hasn't."""
+        begun_at = self._transactions.begun_at
+        if begun_at is None or self._clock.seconds() - begun_at < PATIENCE:
+            return None
+        return "the queue doesn't answer"
 
     def check(self) -> None:
         """Raise QueueError where it is plain that `open` would, and change nothing."""

@@ -65,6 +65,7 @@ class Writer:
 
     Attributes:
         trouble: what kept the last transaction from being committed, where it would keep any; None if it was.
+        begun_at: since when the calls of now are being carried out, by the clock; None while there are none.
 
     """
 
@@ -74,9 +75,17 @@ class Writer:
         self._lease = lease
         self._clock = clock
         self.trouble: QueueError | None = None
+        self.begun_at: float | None = None
 
     def run(self, calls: Sequence[Call]) -> None:
         """Set every call's result."""
+        self.begun_at = self._clock.seconds()
+        try:
+            self._run(calls)
+        finally:
+            self.begun_at = None
+
+    def _run(self, calls: Sequence[Call]) -> None:
         error = self._attempt(calls)
         if error is None:
             return
@@ -104,9 +113,13 @@ class Writer:
             error = self._transactions.run(calls, self._perform)
         elif error is not None and self._database.is_lost(error):
             error = self._transactions.run(calls, self._perform_again)
-        concerns_all = error is not None and self._database.concerns_all(error)
-        self.trouble = self._database.explain(error) if error is not None and concerns_all else None
+        self.trouble = None if error is None else self._trouble_of(error)
         return error
+
+    def _trouble_of(self, error: Exception) -> QueueError | None:
+        if isinstance(error, QueueError):
+            return error
+        return self._database.explain(error) if self._database.concerns_all(error) else None
 
     def _perform_again(self, connection: Connection, calls: Sequence[Call]) -> None:
         self._perform(connection, calls, again=True)

@@ -4,6 +4,7 @@ import json
 import urllib.error
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from harness.gateway import message
 from harness.load import Stream
@@ -39,7 +40,7 @@ def test_a_gateway_starts_on_a_database_that_was_made_ready(shared, internal):
     with shared.client() as client:
         assert client.submit(message()).status == 202
     until(lambda: len(internal.files()) == 1, "the message")
-    assert readiness(shared) == {"ready": True, "reason": None}
+    assert readiness(shared)["ready"]
     shared.stop()
 
 
@@ -78,6 +79,27 @@ def test_while_the_server_is_away_the_door_says_so_and_then_all_goes_on(shared, 
     stream.stop()
     delivered(internal, [stream])
     assert readiness(shared)["ready"]
+    shared.stop()
+
+
+def test_a_server_that_hangs_lets_nobody_wait_for_long(shared, internal, cluster):
+    upgrade(shared)
+    shared.start()
+    with ThreadPoolExecutor(1) as thread, shared.client() as first, shared.client() as second:
+        assert first.submit(message()).status == 202
+        cluster.pause()
+        try:
+            waiting = thread.submit(first.submit, message())
+            until(lambda: not readiness(shared)["ready"], "a gateway that isn't ready")
+            assert readiness(shared)["reason"] == "the queue doesn't answer"
+            refused = second.submit(message())
+            assert (refused.status, refused["code"]) == (503, "storage_unavailable")
+            assert not waiting.done()
+        finally:
+            cluster.resume()
+        assert waiting.result(30).status == 202
+        until(lambda: second.submit(message()).status == 202, "a gateway that takes mail again")
+    until(lambda: len(internal.files()) == 3, "all three messages")
     shared.stop()
 
 

@@ -122,6 +122,19 @@ class Cluster:
                 os.kill(process, signal.SIGKILL)
         self.stop(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Let every process of the server stand still, as one does whose disk doesn't answer."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        assert self._server is not None
+        for process in (self._server.pid, *_children(self._server.pid)):
+            os.kill(process, number)
+
     def new_standby(self) -> "Cluster":
         """Start a second server that repeats what this one does, and let commits wait for it from now on."""
         standby = Cluster()
