@@ -42,6 +42,9 @@ from mailgate.trust.connections import ConnectionLimits
 from mailgate.trust.server import ServerTrust
 from mailgate.trust.settings import TrustError
 
+CLOSE_SECONDS = 10.0
+"""How long the queue may take to finish what it was given and to close."""
+
 
 class Reactor(IReactorThreads, IReactorPluggableNameResolver, IReactorTCP, IReactorTime):
     """What the gateway needs of a reactor."""
@@ -122,7 +125,7 @@ def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
     return Stages(
         [
             Part(_nothing, lambda: _end(journal, trust)),
-            Part(lambda: _open(queue), queue.close),
+            Part(lambda: _open(queue), lambda: _leave(queue, reactor, journal)),
             Part(backlog.start, backlog.stop),
             Part(dispatcher.start, dispatcher.stop),
             *renewal,
@@ -155,6 +158,12 @@ def _open(queue: SqlQueue) -> None:
         queue.open()
     except QueueError as error:
         raise StartError(str(error)) from error
+
+
+def _leave(queue: SqlQueue, reactor: Reactor, journal: Journal) -> Deferred[None]:
+    """Close the queue; one that doesn't answer is left to itself, and its leases to their end."""
+    closed = queue.close().addTimeout(CLOSE_SECONDS, reactor)
+    return closed.addErrback(lambda failure: journal.record("queue.not_closed", reason=str(failure.value)))
 
 
 def _close(intake: Intake, doors: Sequence[HttpsDoor | LineDoor]) -> Deferred[None]:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgate.model.journal import Journal
-from mailgate.queue.interface import Claim, Queue
+from mailgate.queue.interface import LEASE_SECONDS, Claim, Queue
 
 POLL = 5.0
 """The longest time between two looks, in seconds, for what other gateways leave behind."""
@@ -87,10 +87,14 @@ class Claimer:
             return
         self._looking = True
         self._again = False
-        claimed = self._queue.claim(limit, self._clock.seconds()).addCallbacks(self._claimed, self._failed)
+        asked_at = self._clock.seconds()
+        claimed = self._queue.claim(limit, asked_at).addCallbacks(self._claimed, self._failed, (asked_at,))
         claimed.addErrback(self._broke)
 
-    def _claimed(self, claims: Sequence[Claim]) -> None:
+    def _claimed(self, claims: Sequence[Claim], asked_at: float) -> None:
+        if self._clock.seconds() - asked_at >= LEASE_SECONDS / 2:
+            # The leases may be others' by now; those that aren't are claimed again when they have ended.
+            claims = ()
         for claim in claims:
             self._taker.deliver(claim)
         self._ended()

@@ -61,11 +61,12 @@ class MailCollector(Collector):
             for status in _WAITING:
                 waiting.add_metric((status.value,), survey.messages.get(status, 0))
         yield waiting
-        yield GaugeMetricFamily(
-            "mailgate_queue_oldest_seconds",
-            "For how long the message that has waited longest for its delivery has done so.",
-            value=self._backlog.oldest_seconds,
-        )
+        if survey is not None:
+            yield GaugeMetricFamily(
+                "mailgate_queue_oldest_seconds",
+                "For how long the message that has waited longest for its first try has done so.",
+                value=self._backlog.oldest_seconds,
+            )
 
 
 def _counter(name: str, text: str, label: str, counts: Counter[str]) -> CounterMetricFamily:

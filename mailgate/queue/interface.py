@@ -177,7 +177,7 @@ class Survey:
     Attributes:
         messages: how many there are of each stored status: one that is being sent counts as what it was before.
         oldest_at: when delivery of the one that has waited longest might have begun, seconds since the epoch; None
-            where nothing waits: what is scheduled doesn't yet.
+            where nothing waits. What is scheduled doesn't yet, what is deferred not for the gateway's sake.
 
     """
 

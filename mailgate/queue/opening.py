@@ -28,8 +28,11 @@ def make_database(url: str, clock: IReactorTime) -> Database:
     """Return the database that the URL names, not yet open; raises QueueError where this version knows none."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise QueueError(f"the queue's URL can't be read; {_FORMS}") from error
+    except (ArgumentError, ValueError):
+        # Without the cause, which quotes the URL, and a password with it.
+        raise QueueError(f"the queue's URL can't be read; {_FORMS}") from None
+    if "@" in (parsed.host or ""):
+        raise QueueError("the queue's URL has an @ in its password: write %40")
     if parsed.get_backend_name() == "sqlite":
         return SqliteDatabase(path_of(parsed))
     if parsed.drivername == DRIVER:

@@ -34,14 +34,16 @@ _SESSION = (
     # Every question has its index. A plan without it, made while the tables were small, would be kept while they
     # grow: the driver prepares statements, and a queue grows faster than it is analysed.
     "SET enable_seqscan = off",
-    "SET lock_timeout = '10s'",
-    # The locks of a gateway that hangs in mid-transaction must not hold up the others.
-    "SET idle_in_transaction_session_timeout = '60s'",
+    # The locks of a gateway that hangs in mid-transaction must be gone well before the leases of the others end.
+    "SET idle_in_transaction_session_timeout = '5s'",
+    "SET lock_timeout = '3s'",
 )
 
 _NOW = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 _SENTENCES = {
+    "25P03": "waited for this gateway, which stood still",
+    "3F000": "lacks the schema that its search_path names",
     "08": "lost the connection",
     "22": "can't hold such a value",
     "23": "holds this already",
@@ -57,7 +59,7 @@ _SENTENCES = {
     "58": "has trouble with its disk",
     "XX": "is damaged",
 }
-"""By class of SQLSTATE (PostgreSQL's manual, appendix A)."""
+"""By SQLSTATE, or its class (PostgreSQL's manual, appendix A)."""
 
 _CONCERNS_ONE = frozenset({"22", "23", "40", "54"})
 """Classes of errors that come of what is stored, or of the moment, and would not hit any other transaction."""
@@ -142,7 +144,8 @@ class PostgresqlDatabase:
 
     def reader(self) -> Connection:
         """Open a connection that only reads; nobody waits for it, nor it for anyone."""
-        return self.engine.connect().execution_options(postgresql_readonly=True)
+        # What several questions of one transaction find belongs together.
+        return self.engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def explain(self, error: Exception) -> QueueError:
         """Return what went wrong as a sentence that names the server and the database, and no password."""
@@ -150,7 +153,8 @@ class PostgresqlDatabase:
             return QueueError(f"{self._name} couldn't take this ({type(error).__name__})")
         state = _state(error)
         if state:
-            return QueueError(f"{self._name} {_SENTENCES.get(state[:2], 'refused this')} (SQLSTATE {state})")
+            told = _SENTENCES.get(state) or _SENTENCES.get(state[:2], "refused this")
+            return QueueError(f"{self._name} {told} (SQLSTATE {state})")
         if _is_unreachable(error):
             # libpq's own text; it names hosts, users and databases, never a password or a message's content.
             text = " ".join(str(error.orig).split())[:_LONGEST_TEXT]

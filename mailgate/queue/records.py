@@ -118,7 +118,9 @@ def survey(connection: Connection, now: float) -> Survey:
     begins: list[float] = []
     for name, count, oldest in connection.execute(_SURVEY):
         messages[Status(name)] = count
-        begins.append(oldest)
+        # What is deferred was tried: it waits for its recipient's sake, not for the gateway's.
+        if name != Status.DEFERRED:
+            begins.append(oldest)
     return Survey(messages, min((each for each in begins if each <= now), default=None))
 
 

@@ -87,7 +87,7 @@ class SqlQueue:
 
     def claim(self, limit: int, now: float) -> Deferred[Sequence[Claim]]:
         """Lease due messages to this gateway, as Queue says."""
-        return self._write(lambda connection: leasing.claim(connection, limit, self._lease, self._queue_time(now)))
+        return self._write(lambda connection: leasing.claim(connection, limit, self._lease, self._present(now)))
 
     def settle(self, settlement: Settlement) -> Deferred[bool]:
         """Record how an attempt ended, as Queue says."""
@@ -95,7 +95,7 @@ class SqlQueue:
 
     def renew(self, ids: Sequence[str], now: float) -> Deferred[None]:
         """Extend leases of this gateway, as Queue says."""
-        return self._write(lambda connection: leasing.renew(connection, ids, self._lease, self._queue_time(now)))
+        return self._write(lambda connection: leasing.renew(connection, ids, self._lease, self._present(now)))
 
     def release(self, ids: Sequence[str], due_at: float) -> Deferred[None]:
         """Give leases of this gateway back, as Queue says."""
@@ -163,6 +163,10 @@ class SqlQueue:
     def _queue_time(self, moment: float) -> float:
         """Turn a time of this gateway into the queue's; asked within the transaction that needs it."""
         return moment + self._database.ahead
+
+    def _present(self, asked_at: float) -> float:
+        """Return the queue's time now, for leases: the call may have waited since it was made."""
+        return self._queue_time(max(asked_at, self._clock.seconds()))
 
     def _write(self, request: NewMessage | Settlement | Action, octets: int = 0) -> Deferred[Any]:
         return self._call(self._writer, request, octets)

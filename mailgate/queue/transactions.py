@@ -15,6 +15,9 @@ from mailgate.queue.worker import Call
 Action = Callable[[Connection], object]
 """A request that does all of its work itself, and returns its result."""
 
+_TRIES = 3
+"""A lost connection, then a conflict with what it had stored after all, then success."""
+
 Perform = Callable[[Connection, Sequence[Call]], None]
 
 
@@ -76,10 +79,14 @@ class Writer:
         self._clock = clock
         self.trouble: QueueError | None = None
         self.begun_at: float | None = None
+        # Whether a transaction of the calls of now may have been committed although its connection was lost,
+        # perhaps only while the next one runs into what it has stored.
+        self._unknown = False
 
     def run(self, calls: Sequence[Call]) -> None:
         """Set every call's result."""
         self.begun_at = self._clock.seconds()
+        self._unknown = False
         try:
             self._run(calls)
         finally:
@@ -107,12 +114,15 @@ class Writer:
             del left[0]
 
     def _attempt(self, calls: Sequence[Call]) -> Exception | None:
-        """Carry the calls out in one transaction, in a second one if the first failed by others' doing."""
-        error = self._transactions.run(calls, self._perform)
-        if error is not None and self._database.conflicts(error):
+        """Carry the calls out in one transaction, in up to three if it failed by others' doing."""
+        for _ in range(_TRIES):
             error = self._transactions.run(calls, self._perform)
-        elif error is not None and self._database.is_lost(error):
-            error = self._transactions.run(calls, self._perform_again)
+            if error is None:
+                break
+            if self._database.is_lost(error):
+                self._unknown = True
+            elif not self._database.conflicts(error):
+                break
         self.trouble = None if error is None else self._trouble_of(error)
         return error
 
@@ -121,10 +131,7 @@ class Writer:
             return error
         return self._database.explain(error) if self._database.concerns_all(error) else None
 
-    def _perform_again(self, connection: Connection, calls: Sequence[Call]) -> None:
-        self._perform(connection, calls, again=True)
-
-    def _perform(self, connection: Connection, calls: Sequence[Call], *, again: bool = False) -> None:
+    def _perform(self, connection: Connection, calls: Sequence[Call]) -> None:
         settlements = [call for call in calls if isinstance(call.request, Settlement)]
         messages = [call for call in calls if isinstance(call.request, NewMessage)]
         if settlements:
@@ -133,7 +140,7 @@ class Writer:
         if messages:
             requests = [call.request for call in messages]
             now, ahead = self._clock.seconds(), self._database.ahead
-            _answer(messages, accept(connection, requests, self._lease, now, ahead=ahead, again=again))
+            _answer(messages, accept(connection, requests, self._lease, now, ahead=ahead, again=self._unknown))
         for call in calls:
             if not isinstance(call.request, Settlement | NewMessage):
                 call.result = call.request(connection)

@@ -10,7 +10,7 @@ from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.model.receipt import DryRun, Receipt
 from mailgate.model.refusal import FaultCode, Refusal, RefusalCode
 from mailgate.policy.rules import Rate
-from mailgate.queue.interface import Settlement
+from mailgate.queue.interface import LEASE_SECONDS, Settlement
 
 ACCEPTED = (Outcome(0, Status.ACCEPTED, Reply(250, "2.0.0", "ok", "smtp")),)
 
@@ -296,3 +296,11 @@ def test_who_stops_waiting_does_not_stop_the_message(house):
     assert second.id == receipt.id
     assert house.find(first.id).status is Status.SENDING
     assert [event for event, _ in house.journal.events] == ["message.accepted", "message.accepted"]
+
+
+def test_what_took_long_to_be_stored_is_left_to_whoever_claims_it_next(house):
+    """Its lease may be another gateway's by then."""
+    accepted = house.begin()
+    house.clock.advance(LEASE_SECONDS / 2)
+    assert house.turns.wait(accepted).status is Status.QUEUED
+    assert house.delivery.taken == []

@@ -228,20 +228,67 @@ def cable(postgresql):
     cable.close()
 
 
-@pytest.mark.parametrize("key", [None, "열쇠"])
-def test_a_lost_answer_to_commit_stores_nothing_twice(postgresql, cable, url, turns, clock, new_message, key):
-    through = url.replace(f":{postgresql.port}/", f":{cable.port}/")
-    queue = open_queue(QueueSettings(url=through), turns, clock=clock)
+def three_messages(new_message, key):
+    return [new_message(idempotency_key=key and f"{key}-{each}", quota=Quota(9, 60.0)) for each in range(3)]
+
+
+def lose_an_answer_to_commit(cable, url, turns, clock, messages, new_message):
+    queue = open_queue(QueueSettings(url=url), turns, clock=clock)
     turns.wait(queue.accept(new_message()))
-    messages = [
-        new_message(idempotency_key=key and f"{key}-{number}", quota=Quota(9, 60.0)) for number in range(3)
-    ]
     cable.cut.set()
     receipts = turns.wait(gatherResults([queue.accept(message) for message in messages]))
     assert cable.cuts == 1
     assert [(receipt.id, receipt.replayed) for receipt in receipts] == [(each.id, False) for each in messages]
     assert turns.wait(queue.used("장치-7", 60.0, clock.seconds())) == 3
     turns.wait(queue.close())
+
+
+@pytest.mark.parametrize("key", [None, "열쇠"])
+def test_a_lost_answer_to_commit_stores_nothing_twice(postgresql, cable, url, turns, clock, new_message, key):
+    messages = three_messages(new_message, key)
+    through = url.replace(f":{postgresql.port}/", f":{cable.port}/")
+    lose_an_answer_to_commit(cable, through, turns, clock, messages, new_message)
+
+
+@pytest.mark.parametrize("key", [None, "열쇠"])
+def test_nor_where_the_commit_is_still_under_way(cluster, turns, clock, new_message, key):
+    """The second try runs into what the first one stores at that moment."""
+    make_database(cluster.url("postgres"), clock).upgrade()
+    cluster.ask("ALTER DATABASE postgres SET commit_delay = 100000")
+    cluster.ask("ALTER DATABASE postgres SET commit_siblings = 0")
+    cable = Cable(cluster.port)
+    messages = three_messages(new_message, key)
+    through = cluster.url("postgres").replace(f":{cluster.port}/", f":{cable.port}/")
+    lose_an_answer_to_commit(cable, through, turns, clock, messages, new_message)
+    cable.close()
+
+
+def test_a_lease_is_of_the_moment_when_it_is_written(url, turns, clock, new_message, now):
+    """A renewal that waited behind a slow commit must not end before its time."""
+    queue = open_queue(QueueSettings(url=url), turns, clock=clock)
+    message = new_message(lease=True)
+    turns.wait(queue.accept(message))
+    clock.now = now + 22
+    turns.wait(queue.renew([message.id], now))
+    assert turns.wait(queue.next_due()) == pytest.approx(now + 22 + LEASE_SECONDS, abs=5)
+    turns.wait(queue.close())
+
+
+def test_what_a_client_is_told_of_a_message_is_of_one_moment(url, clock):
+    database = make_database(url, clock)
+    with database.reader() as connection, connection.begin():
+        assert connection.exec_driver_sql("SHOW transaction_isolation").scalar_one() == "repeatable read"
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["gate:p@ss:geheim@db1/mail", "gate:ge@heim@127.0.0.1:1/mail", "gate@db1:geheim/mail"]
+)
+def test_a_password_that_is_not_escaped_is_not_shown(url, turns, clock):
+    with pytest.raises(QueueError) as caught:
+        make_queue(QueueSettings(url=f"postgresql+psycopg://{url}"), turns, clock=clock)
+    assert "heim" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def refused(url, turns, clock):

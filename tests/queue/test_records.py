@@ -62,7 +62,7 @@ def test_what_waits_is_counted_by_its_status(connection, new_message, now):
     assert survey(connection, now) == Survey({Status.QUEUED: 3, Status.SCHEDULED: 2}, now - 70)
     settled = tuple(Outcome(at, Status.DEFERRED, None) for at in (0, 1))
     settle(connection, [Settlement(leased.id, settled, now, now + 60)], "here")
-    assert survey(connection, now) == Survey({Status.QUEUED: 2, Status.DEFERRED: 1, Status.SCHEDULED: 2}, now - 70)
+    assert survey(connection, now) == Survey({Status.QUEUED: 2, Status.DEFERRED: 1, Status.SCHEDULED: 2}, now - 50)
     claim(connection, 10, "here", now)
     assert survey(connection, now).depth == 5
 
