@@ -69,10 +69,10 @@ def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
         raise StartError(str(error)) from error
     spool_directory = queue.directory or Path(tempfile.gettempdir())
     disk = DiskAdmission(spool_directory, settings.queue.minimum_free_disk, queue.spare)
-    # A queue on another machine has its disk there; only what is still coming in needs room here.
     backlog = Backlog(queue.survey, reactor, journal)
     depth = BacklogAdmission(backlog, settings.queue.maximum_messages, settings.queue.maximum_age)
     hang = HangAdmission(queue.hang)
+    # A queue on another machine has its disk there; only what is still coming in needs room here.
     local = _nowhere if queue.directory is None else disk
 
     def admission() -> Refusal | None:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgate.model.journal import Journal
-from mailgate.queue.interface import LEASE_SECONDS, Claim, Queue
+from mailgate.queue.interface import LATE_SECONDS, Claim, Queue
 
 POLL = 5.0
 """The longest time between two looks, in seconds, for what other gateways leave behind."""
@@ -92,8 +92,8 @@ class Claimer:
         claimed.addErrback(self._broke)
 
     def _claimed(self, claims: Sequence[Claim], asked_at: float) -> None:
-        if self._clock.seconds() - asked_at >= LEASE_SECONDS / 2:
-            # The leases may be others' by now; those that aren't are claimed again when they have ended.
+        if self._clock.seconds() - asked_at >= LATE_SECONDS:
+            # They are claimed again when their leases have ended.
             claims = ()
         for claim in claims:
             self._taker.deliver(claim)

@@ -27,7 +27,7 @@ from mailgate.policy.clients import ClientDirectory
 from mailgate.policy.decide import decide
 from mailgate.policy.rules import ClientRules
 from mailgate.queue.interface import (
-    LEASE_SECONDS,
+    LATE_SECONDS,
     Claim,
     IdempotencyKeyReusedError,
     NewMessage,
@@ -284,9 +284,9 @@ class Intake:
     def _hand_over(self, message: NewMessage) -> None:
         if not message.lease:
             self._handover.wake()
-        elif self._clock.seconds() - message.created_at < LEASE_SECONDS / 2:
+        elif self._clock.seconds() - message.created_at < LATE_SECONDS:
             self._handover.deliver(Claim.of(message))
-        # After a commit that took longer, the lease may be another's by now: whoever claims it next delivers it.
+        # After a commit that took longer, whoever claims it next delivers it.
 
     def _journal_acceptance(self, message: NewMessage, receipt: Receipt, origin: Origin) -> None:
         self._journal.record(

@@ -12,6 +12,9 @@ from mailgate.model.receipt import MessageRecord, Receipt
 LEASE_SECONDS = 30.0
 """How long a lease lasts from when it is taken or renewed; after that anyone may claim the message."""
 
+LATE_SECONDS = LEASE_SECONDS / 2
+"""After so long nobody acts on an answer of the queue that gives a lease: it may be over, and another's by now."""
+
 KEY_SECONDS = 7 * 86400.0
 """How long an idempotency key is remembered at least, whatever the retention."""
 
