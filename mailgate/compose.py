@@ -1,7 +1,8 @@
 """The composition root: settings in, one service out; the only module that knows every class."""
 
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -50,26 +51,27 @@ class Reactor(IReactorThreads, IReactorPluggableNameResolver, IReactorTCP, IReac
     """What the gateway needs of a reactor."""
 
 
-def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
+def compose(settings: Settings, reactor: Reactor, log: Journal, wall: Callable[[], float] = time.time) -> IService:
     """
     Return the gateway as one service, nothing of it started.
 
     Certificates, keys and CAs are read now, while the process still may: twistd drops privileges and goes
     into the background between this and the start. For the same reasons the queue's file and threads have
-    to wait for the start. `log` is where the journal goes. Raises StartError.
+    to wait for the start. `log` is where the journal goes. `reactor` keeps time steadily, and `wall` tells the
+    calendar's seconds since the epoch. Raises StartError.
     """
     journal = CountingJournal(log)
     try:
-        trust = ServerTrust(settings.tls, journal, reactor)
-        queue = make_queue(settings.queue, reactor, clock=reactor)
+        trust = ServerTrust(settings.tls, journal, reactor, wall)
+        queue = make_queue(settings.queue, reactor, clock=reactor, wall=wall)
         queue.check()
         upstreams = make_upstream_tls(settings.delivery)
-        dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal, upstreams)
+        dispatcher = make_dispatcher(settings.delivery, queue, reactor, wall, journal, upstreams)
     except (TrustError, QueueError, DeliveryError) as error:
         raise StartError(str(error)) from error
     spool_directory = queue.directory or Path(tempfile.gettempdir())
     disk = DiskAdmission(spool_directory, settings.queue.minimum_free_disk, queue.spare)
-    backlog = Backlog(queue.survey, reactor, journal)
+    backlog = Backlog(queue.survey, reactor, wall, journal)
     depth = BacklogAdmission(backlog, settings.queue.maximum_messages, settings.queue.maximum_age)
     hang = HangAdmission(queue.hang)
     # A queue on another machine has its disk there; only what is still coming in needs room here.
@@ -87,6 +89,7 @@ def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
         admission=admission,
         journal=journal,
         clock=reactor,
+        wall=wall,
     )
     dispatcher.on_settled = lambda message, _outcomes: intake.settled(message)
     total = connections_for(settings.limits.connections)
@@ -115,7 +118,7 @@ def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
     hangup = Hangup(reloader.reload, reactor)
     if settings.ops is not None:
         registry = CollectorRegistry()
-        registry.register(TrustCollector(trust, reactor))
+        registry.register(TrustCollector(trust, wall))
         registry.register(
             CountsCollector("mailgate_reloads", "Reloads, by outcome.", "outcome", lambda: reloader.outcomes)
         )

@@ -13,6 +13,7 @@ from mailgate.model.journal import Journal
 from mailgate.ops.journal import LogJournal, standard_output_journal
 from mailgate.services import StartError
 from mailgate.settings import Settings, SettingsError, find_settings, load_settings
+from mailgate.steady import steady_clock
 
 _log = Logger()
 
@@ -56,6 +57,8 @@ def makeService(options: Options) -> IService:
     """Return the gateway as one service, its certificates and keys loaded and nothing listening yet."""
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd chooses which
 
+    # Twisted's own is the calendar's, which may be set: every timer would fire at once, or none for hours.
+    reactor.seconds = steady_clock()  # type: ignore[method-assign]
     sys.excepthook = _tell_start_errors
     try:
         return compose(options.settings, cast("Reactor", reactor), options.journal)

@@ -1,7 +1,8 @@
 """Carries messages from the queue to the upstreams and settles what became of them."""
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -25,6 +26,12 @@ MAX_MESSAGES = 512
 MAX_OCTETS = 64 * 1024 * 1024
 """Of contents in work at which no more is taken; one claim may go beyond it by what the queue gives at once."""
 
+NEWCOMER_MESSAGES = 8
+"""Of one client in work, below which one more of it is taken over though the room is full of others'."""
+
+NEWCOMER_OCTETS = MAX_OCTETS // 4
+"""Of contents beyond MAX_OCTETS for those."""
+
 SWEEP = 5.0
 """How often, in seconds, some of what is due is looked through for what expired while no upstream works."""
 
@@ -42,6 +49,14 @@ SETTLE_GRACE = 5.0
 _log = Logger()
 
 
+@dataclass(slots=True)
+class _Load:
+    """What a message in work takes up: a place of its client's, and octets while its content is needed."""
+
+    client: str
+    octets: int
+
+
 class Dispatcher:
     """
     Delivers what is handed over and what is due, and holds the leases of all that it works on.
@@ -56,6 +71,7 @@ class Dispatcher:
         route: Route,
         schedule: RetrySchedule,
         clock: IReactorTime,
+        wall: Callable[[], float],
         journal: Journal,
         random: Callable[[], float],
     ) -> None:
@@ -64,11 +80,13 @@ class Dispatcher:
         self._route = route
         self._schedule = schedule
         self._clock = clock
+        self._wall = wall
         self._journal = journal
         self._random = random
         self._settler = Settler(queue, clock, journal)
         self._claimer = Claimer(queue, self, clock, journal)
-        self._work: dict[str, int] = {}
+        self._work: dict[str, _Load] = {}
+        self._clients: Counter[str] = Counter()
         self._octets = 0
         self._to_release: list[str] = []
         self._next_sweep = 0.0
@@ -109,17 +127,22 @@ class Dispatcher:
         """Look into the queue soon: something was stored there without a lease."""
         self._claimer.look()
 
-    def has_room(self, size: int) -> bool:
+    def has_room(self, client: str, size: int) -> bool:
         """
-        Tell whether a message of so many octets may be handed over with `deliver`.
+        Tell whether a message of the client, of so many octets, may be handed over with `deliver`.
 
-        Half of the room is kept for what is due in the queue, so that a backlog moves whatever comes in.
+        Half of the room is kept for what is due in the queue, so that a backlog moves whatever comes in. A client
+        of whom little is in work needn't wait until others' is done.
         """
+        if not (self._running and self._route.open):
+            return False
+        octets = self._octets + size
+        if len(self._work) < MAX_MESSAGES // 2 and octets <= MAX_OCTETS:
+            return True
         return (
-            self._running
-            and len(self._work) < MAX_MESSAGES // 2
-            and self._octets + size <= MAX_OCTETS
-            and self._route.open
+            self._clients[client] < NEWCOMER_MESSAGES
+            and len(self._work) < 2 * MAX_MESSAGES
+            and octets <= MAX_OCTETS + NEWCOMER_OCTETS
         )
 
     def deliver(self, claim: Claim) -> None:
@@ -128,7 +151,8 @@ class Dispatcher:
             # Its lease ran out unnoticed and it was claimed once more: it's still in hand.
             return
         size = len(claim.content)
-        self._work[claim.id] = size
+        self._work[claim.id] = _Load(claim.client, size)
+        self._clients[claim.client] += 1
         self._octets += size
         if not self._running:
             self._give_back(claim)
@@ -136,7 +160,7 @@ class Dispatcher:
             text = f"the message expired before it could be delivered. {self._route.trouble}".strip(". ")
             reply = Reply(554, "5.4.7", text)
             outcomes = tuple(Outcome(each.position, Status.EXPIRED, reply) for each in claim.recipients)
-            self._settle(claim, outcomes, self._clock.seconds())
+            self._settle(claim, outcomes)
         else:
             delivered = self._route.deliver(claim)
             delivered.addCallbacks(self._attempted, self._not_attempted, (claim,), {}, (claim,), {})
@@ -161,20 +185,19 @@ class Dispatcher:
         return reopens_at if reopens_at > self._clock.seconds() else inf
 
     def _expired(self, claim: Claim) -> bool:
-        late = self._clock.seconds() - claim.expires_at
+        late = self._wall() - claim.expires_at
         return late >= (LAST_CHANCE if claim.attempts else 0.0)
 
     def _attempted(self, attempt: Attempt, claim: Claim) -> None:
-        now = self._clock.seconds()
         outcomes = attempt.outcomes
-        if now >= claim.expires_at:
+        if self._wall() >= claim.expires_at:
             outcomes = tuple(
                 replace(outcome, status=Status.EXPIRED) if outcome.status is Status.DEFERRED else outcome
                 for outcome in outcomes
             )
         if attempt.unknown:
             self._journal.record("delivery.outcome_unknown", message=claim.id, client=claim.client)
-        self._settle(claim, outcomes, now)
+        self._settle(claim, outcomes)
 
     def _not_attempted(self, failure: Failure, claim: Claim) -> None:
         if isinstance(failure.value, UnreachableError):
@@ -187,16 +210,18 @@ class Dispatcher:
         _log.failure("delivery of {message} broke", failure, message=claim.id)
         self._done(claim.id)
 
-    def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...], now: float) -> None:
+    def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...]) -> None:
+        now, wall = self._clock.seconds(), self._wall()
         due_at = None
         if any(outcome.status is Status.DEFERRED for outcome in outcomes):
             wait = self._schedule.wait(claim.attempts + 1, self._random())
-            due_at = max(now, min(now + wait, claim.expires_at))
+            due_at = now + max(0.0, min(wait, claim.expires_at - wall))
         self._record(claim, outcomes, due_at)
         # The outcome stays in memory until it's on disk; the content need not.
-        self._octets -= self._work[claim.id]
-        self._work[claim.id] = 0
-        settled = self._settler.settle(Settlement(claim.id, outcomes, now, due_at))
+        load = self._work[claim.id]
+        self._octets -= load.octets
+        load.octets = 0
+        settled = self._settler.settle(Settlement(claim.id, outcomes, wall, due_at))
         settled.addCallback(self._settled, claim.id, outcomes)
 
     def _settled(self, held: bool, message: str, outcomes: tuple[Outcome, ...]) -> None:  # noqa: FBT001 - the queue's answer
@@ -246,7 +271,12 @@ class Dispatcher:
             self._done(message)
 
     def _done(self, message: str) -> None:
-        self._octets -= self._work.pop(message, 0)
+        load = self._work.pop(message, None)
+        if load is not None:
+            self._octets -= load.octets
+            self._clients[load.client] -= 1
+            if not self._clients[load.client]:
+                del self._clients[load.client]
         self._claimer.freed()
         self._tell_if_empty()
 
@@ -285,7 +315,7 @@ class Dispatcher:
         return renewed.addErrback(self._report, "delivery.renewal_failed")
 
     def _purge(self) -> Deferred[None]:
-        purged = self._queue.purge(self._clock.seconds()).addCallback(lambda _: None)
+        purged = self._queue.purge(self._wall()).addCallback(lambda _: None)
         return purged.addErrback(self._report, "delivery.purge_failed")
 
     def _report(self, failure: Failure, event: str) -> None:

@@ -1,7 +1,7 @@
 """Puts delivery together from its settings."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -28,14 +28,16 @@ def make_dispatcher(
     settings: DeliverySettings,
     queue: Queue,
     reactor: IReactorTime,
+    wall: Callable[[], float],
     journal: Journal,
     tls: Sequence[UpstreamTls | None],
 ) -> Dispatcher:
     """
     Return the dispatcher for the given settings, not yet started.
 
-    `reactor` also connects and resolves names. `tls` is that towards each upstream, as `make_upstream_tls`
-    returns it. Raises DeliveryError with one sentence that names what is wrong.
+    `reactor` also connects and resolves names; `wall` tells the calendar's seconds since the epoch. `tls` is that
+    towards each upstream, as `make_upstream_tls` returns it. Raises DeliveryError with a sentence that names what is
+    wrong.
     """
     if not settings.upstreams:
         raise DeliveryError("there is no [[upstream]] to deliver to")
@@ -46,7 +48,7 @@ def make_dispatcher(
         for upstream, each in zip(settings.upstreams, tls, strict=True)
     ]
     route = Route(upstreams, reactor, journal)
-    return Dispatcher(queue, route, settings.schedule, reactor, journal, random.random)
+    return Dispatcher(queue, route, settings.schedule, reactor, wall, journal, random.random)
 
 
 def _make_upstream(

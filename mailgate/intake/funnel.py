@@ -1,5 +1,7 @@
 """Decide, commit, hand over: the way of every submission past its door."""
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
@@ -42,7 +44,10 @@ class Intake:
     """
     Decides on submissions and puts what is allowed on disk.
 
-    `directory` and `limits` are read afresh for every request; replacing them is a reload.
+    Attributes:
+        directory, limits: read afresh for every request; replacing them is a reload.
+        wall: tells the calendar's seconds since the epoch, for all doors.
+
     """
 
     def __init__(
@@ -56,9 +61,11 @@ class Intake:
         admission: Admission,
         journal: Journal,
         clock: IReactorTime,
+        wall: Callable[[], float],
     ) -> None:
         self.directory = directory
         self.limits = limits
+        self.wall = wall
         self._hostname = hostname
         self._queue = queue
         self._handover = handover
@@ -97,7 +104,7 @@ class Intake:
 
         The Deferred never fails; cancelling it only stops the waiting, not what has begun.
         """
-        now = self._clock.seconds()
+        now = self.wall()
         rules = self.directory.rules(identity.label)
         if self._draining or rules is None:
             return succeed(self._refused(identity, origin, DRAINING if self._draining else UNKNOWN))
@@ -108,7 +115,7 @@ class Intake:
         hurdle = too_late(submission.scheduled_at, submission.expires_at, now) or self._admission()
         if submission.dry_run:
             return succeed(_dry_run(rules, message) if hurdle is None else self._refused(identity, origin, hurdle))
-        hurdle = hurdle or self._take(identity, rules, now)
+        hurdle = hurdle or self._take(identity, rules)
         # Cancelled itself, the storing would tell of a refusal, and nobody would deliver what is stored after all.
         answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
         Deferred.fromCoroutine(self._store(identity, rules, message, origin, hurdle)).addBoth(answer.callback)
@@ -160,16 +167,16 @@ class Intake:
         refusal = self._judge(rules, outline.parties, outline.size)
         if refusal is not None:
             return refusal
-        now = self._clock.seconds()
+        now = self.wall()
         hurdle = too_late(outline.scheduled_at, outline.expires_at, now) or self._admission()
-        hurdle = hurdle or self._rate_used_up(identity, rules, now)
+        hurdle = hurdle or self._rate_used_up(identity, rules)
         hurdle = hurdle or await self._quota_used_up(identity, rules, now)
         return hurdle and await self._records.unless_repeat(identity.client, outline.idempotency_key, hurdle)
 
-    def _rate_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
+    def _rate_used_up(self, identity: ClientIdentity, rules: ClientRules) -> Refusal | None:
         if rules.rate is None:
             return None
-        wait = self._rates.wait(identity.client, rules.rate, now)
+        wait = self._rates.wait(identity.client, rules.rate, self._clock.seconds())
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _quota_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
@@ -184,9 +191,12 @@ class Intake:
         rules = self.directory.rules(identity.label)
         if rules is None:
             return UNKNOWN
-        now = self._clock.seconds()
-        rate = None if rules.rate is None else self._rates.left(identity.client, rules.rate, now)
-        quota = None if rules.quota is None else await self._records.quota_left(identity.client, rules.quota, now)
+        rate = None
+        if rules.rate is not None:
+            rate = self._rates.left(identity.client, rules.rate, self._clock.seconds())
+        quota = None
+        if rules.quota is not None:
+            quota = await self._records.quota_left(identity.client, rules.quota, self.wall())
         if isinstance(quota, Refusal):
             return quota
         return Standing({**rules.describe(), "max_message": self.max_message(identity)}, rate, quota)
@@ -206,7 +216,9 @@ class Intake:
     ) -> NewMessage:
         identifier = new_id(now)
         message_id = submission.message_id or f"<{identifier}@{self._hostname}>"
-        due_at = max(now, submission.scheduled_at or now)
+        scheduled_at = submission.scheduled_at
+        if scheduled_at is not None and scheduled_at <= now:
+            scheduled_at = None
         content = stamp(
             submission.content,
             trace=Trace(
@@ -227,8 +239,9 @@ class Intake:
             client=identity.client,
             door=origin.door,
             created_at=now,
-            due_at=due_at,
-            expires_at=submission.expires_at or due_at + self.limits.give_up_after,
+            scheduled_at=scheduled_at,
+            due_at=self._clock.seconds() + (0.0 if scheduled_at is None else scheduled_at - now),
+            expires_at=submission.expires_at or (scheduled_at or now) + self.limits.give_up_after,
             sender=str(submission.envelope.sender),
             recipients=tuple(str(recipient.address) for recipient in submission.envelope.recipients),
             content=content,
@@ -239,13 +252,13 @@ class Intake:
             idempotency_key=submission.idempotency_key,
             metadata=submission.metadata,
             quota=None if quota is None else Quota(quota.count, quota.period),
-            lease=due_at <= now and self._handover.has_room(len(content)),
+            lease=scheduled_at is None and self._handover.has_room(identity.client, len(content)),
         )
 
-    def _take(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
+    def _take(self, identity: ClientIdentity, rules: ClientRules) -> Refusal | None:
         if rules.rate is None:
             return None
-        wait = self._rates.take(identity.client, rules.rate, now)
+        wait = self._rates.take(identity.client, rules.rate, self._clock.seconds())
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _store(
@@ -284,7 +297,7 @@ class Intake:
     def _hand_over(self, message: NewMessage) -> None:
         if not message.lease:
             self._handover.wake()
-        elif self._clock.seconds() - message.created_at < LATE_SECONDS:
+        elif self._clock.seconds() - message.due_at < LATE_SECONDS:
             self._handover.deliver(Claim.of(message))
         # After a commit that took longer, whoever claims it next delivers it.
 

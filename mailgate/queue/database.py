@@ -24,15 +24,16 @@ class Database(Protocol):
         """
         Seconds that the queue's time is ahead of this gateway's, as of when the last transaction began to write.
 
-        Leases and due times are in the queue's time, so that gateways whose clocks differ agree on them.
+        Leases and due times are in the queue's time, so that gateways whose clocks differ agree on them, and that
+        they mean the same to the next process.
         """
 
     def check(self) -> None:
         """Raise QueueError where it is plain that `open` would, and change nothing."""
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         """
-        Make sure of the present schema, and release what is known to be leased by dead gateways, due at `now`.
+        Make sure of the present schema, and release what is known to be leased by dead gateways.
 
         Raises QueueError where it can't be used, and leaves it as it was.
         """

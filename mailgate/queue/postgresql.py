@@ -104,7 +104,7 @@ class PostgresqlDatabase:
     def check(self) -> None:
         """Find nothing wrong: whether the server can be reached is for `open` to see."""
 
-    def open(self, _now: float) -> None:
+    def open(self) -> None:
         """
         Make sure that the server can be reached and the schema is the present one; others' leases are theirs.
 

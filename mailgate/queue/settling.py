@@ -29,7 +29,10 @@ _UPDATE_MESSAGES = (
         status=sa.bindparam("became"),
         attempts=MESSAGES.c.attempts + 1,
         lease=None,
+        turn=None,
         due_at=sa.bindparam("due"),
+        waiting_since=sa.bindparam("now"),
+        on_hold=sa.bindparam("hold"),
         finished_at=sa.bindparam("finished"),
     )
 )
@@ -52,6 +55,7 @@ _DELETE_CONTENTS = sa.delete(CONTENTS).where(CONTENTS.c.message == sa.bindparam(
 class _Changes:
     """The rows that a batch of settlements comes to."""
 
+    now: float
     ahead: float
     messages: list[dict[str, object]] = field(default_factory=list)
     recipients: list[dict[str, object]] = field(default_factory=list)
@@ -64,6 +68,8 @@ class _Changes:
                 "of": settlement.id,
                 "became": status.value,
                 "due": None if final or settlement.due_at is None else settlement.due_at + self.ahead,
+                "now": self.now + self.ahead,
+                "hold": settlement.on_hold and not final,
                 "finished": settlement.settled_at if final else None,
             }
         )
@@ -82,12 +88,12 @@ class _Changes:
 
 
 def settle(
-    connection: Connection, settlements: Sequence[Settlement], lease: str, ahead: float = 0.0
+    connection: Connection, settlements: Sequence[Settlement], lease: str, now: float, *, ahead: float = 0.0
 ) -> list[bool | QueueError]:
     """
-    Record the settlements of messages that the owner `lease` holds.
+    Record, at `now`, the settlements of messages that the owner `lease` holds.
 
-    Their times are this gateway's; the queue's time, which due times are kept in, is `ahead` of it.
+    Times are this gateway's; the queue's time, which due times are kept in, is `ahead` of it.
     Returns for each, in order, whether the lease was held and the outcome is recorded, or what is wrong with it.
     """
     held: dict[str, dict[int, str]] = {}
@@ -95,7 +101,7 @@ def settle(
     for message, position, status in connection.execute(_HELD, {"ids": ids, "held": lease}):
         held.setdefault(message, {})[position] = status
     results: list[bool | QueueError] = []
-    changes = _Changes(ahead)
+    changes = _Changes(now, ahead)
     for settlement in settlements:
         recipients = held.get(settlement.id)
         if recipients is None:

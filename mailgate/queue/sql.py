@@ -24,7 +24,7 @@ class SqlQueue:
     """
     A Queue over a database: one thread writes, one reads, one counts, all from `open` to `close`.
 
-    `reactor` is where Deferreds fire, `clock` tells seconds since the epoch (and is asked in any thread),
+    `reactor` is where Deferreds fire, `clock` tells seconds, steadily (and is asked in any thread),
     `retention` is how many seconds a finished message's record is kept. Before `open` every call fails.
     """
 
@@ -76,7 +76,7 @@ class SqlQueue:
         """
         if self._writer is not None or self._closed is not None:
             raise QueueError("the queue can be opened only once")
-        self._database.open(self._clock.seconds())
+        self._database.open()
         self._writer = Worker("queue writer", self._transactions, self._reactor)
         self._reader = Worker("queue reader", Reader(self._database), self._reactor)
         self._surveyor = Worker("queue surveyor", Reader(self._database), self._reactor)
@@ -87,7 +87,11 @@ class SqlQueue:
 
     def claim(self, limit: int, now: float) -> Deferred[Sequence[Claim]]:
         """Lease due messages to this gateway, as Queue says."""
-        return self._write(lambda connection: leasing.claim(connection, limit, self._lease, self._present(now)))
+        return self._write(
+            lambda connection: leasing.claim(
+                connection, limit, self._lease, self._present(now), take_over=self._transactions.takes_over
+            )
+        )
 
     def settle(self, settlement: Settlement) -> Deferred[bool]:
         """Record how an attempt ended, as Queue says."""
@@ -100,7 +104,9 @@ class SqlQueue:
     def release(self, ids: Sequence[str], due_at: float) -> Deferred[None]:
         """Give leases of this gateway back, as Queue says."""
         return self._write(
-            lambda connection: leasing.release(connection, ids, self._lease, self._queue_time(due_at))
+            lambda connection: leasing.release(
+                connection, ids, self._lease, self._queue_time(due_at), self._queue_time(self._clock.seconds())
+            )
         )
 
     def next_due(self) -> Deferred[float | None]:
@@ -128,7 +134,7 @@ class SqlQueue:
     def survey(self) -> Deferred[Survey]:
         """Count what has no final outcome, as Queue says."""
         now = self._clock.seconds()
-        return self._call(self._surveyor, lambda connection: records.survey(connection, now), 0)
+        return self._call(self._surveyor, lambda connection: records.survey(connection, self._queue_time(now)), 0)
 
     def purge(self, now: float) -> Deferred[int]:
         """Forget what has outlived the retention, as Queue says."""

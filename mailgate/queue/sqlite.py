@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
+from twisted.internet.interfaces import IReactorTime
 
 from mailgate.queue.interface import QueueError
 from mailgate.queue.leasing import release_everyones
@@ -56,21 +58,27 @@ class SqliteDatabase:
     """
     An SQLite file that belongs to one gateway at a time, by an exclusive lock on the file ``….lock`` beside it.
 
-    Nothing is touched before `open`. `busy` is how many seconds a transaction waits for another process's.
+    Nothing is touched before `open`. `clock` tells the gateway's seconds, `wall` the calendar's, since the epoch,
+    which the file's times are in. `busy` is how many seconds a transaction waits for another process's.
     """
 
-    def __init__(self, path: Path, busy: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self, path: Path, clock: IReactorTime, wall: Callable[[], float], busy: float = BUSY_SECONDS
+    ) -> None:
         self.directory = path.parent
         self.engine = self._make_engine(path, busy)
         self._path = path
+        self._clock = clock
+        self._wall = wall
+        self._ahead = 0.0
         self._lock = -1
         self._identity: tuple[int, int] | None = None
         self._spare = 0
 
     @property
     def ahead(self) -> float:
-        """Nothing: the one gateway that has the file keeps its time."""
-        return 0.0
+        """Seconds that the calendar is ahead of the gateway's clock, as of when the last transaction began."""
+        return self._ahead
 
     @property
     def spare(self) -> int:
@@ -93,9 +101,9 @@ class SqliteDatabase:
         if head not in (b"", _MAGIC):
             raise QueueError(f"the queue {self._path} is not an SQLite database")
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         """
-        Make the file or bring it to the present schema, and release every lease, due at `now`.
+        Make the file or bring it to the present schema, and release every lease, due now.
 
         The lock says that whoever took those leases is dead. Raises QueueError where the file can't be used;
         it is never overwritten.
@@ -103,7 +111,7 @@ class SqliteDatabase:
         self._lock = _lock(self._path)
         try:
             self._identity = _make_file(self._path)
-            self._prepare(now)
+            self._prepare(release=True)
         except BaseException:
             os.close(self._lock)
             raise
@@ -113,19 +121,19 @@ class SqliteDatabase:
         self._lock = _lock(self._path)
         try:
             self._identity = _make_file(self._path)
-            self._prepare(None)
+            self._prepare(release=False)
         finally:
             self.close()
 
-    def _prepare(self, now: float | None) -> None:
-        """Bring the file to the present schema, and release every lease, due at `now`, unless that is None."""
+    def _prepare(self, *, release: bool) -> None:
+        """Bring the file to the present schema, and release every lease if that is wanted."""
         try:
             with self.engine.connect() as connection:
                 _use_write_ahead_log(connection, self._path)
                 with connection.begin():
                     upgrade(connection, str(self._path))
-                    if now is not None:
-                        release_everyones(connection, now)
+                    if release:
+                        release_everyones(connection, self._wall())
         except (DBAPIError, sqlite3.Error) as error:
             raise self.explain(error) from error
 
@@ -154,6 +162,7 @@ class SqliteDatabase:
             raise QueueError(f"the queue {self._path} was moved or replaced while in use")
         in_use: int = connection.exec_driver_sql(_IN_USE).scalar_one()
         self._spare = status.st_size - in_use
+        self._ahead = self._wall() - self._clock.seconds()
 
     def writer(self) -> Connection:
         """Open a connection whose transactions take the write lock when they begin."""

@@ -7,8 +7,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from mailgate.queue.accepting import accept
 from mailgate.queue.database import Database
-from mailgate.queue.interface import NewMessage, QueueError, Settlement
-from mailgate.queue.leasing import release_all
+from mailgate.queue.interface import LEASE_SECONDS, NewMessage, QueueError, Settlement
+from mailgate.queue.leasing import follow_back, release_all
 from mailgate.queue.settling import settle
 from mailgate.queue.worker import Call
 
@@ -17,6 +17,9 @@ Action = Callable[[Connection], object]
 
 _TRIES = 3
 """A lost connection, then a conflict with what it had stored after all, then success."""
+
+CLOCK_STEP = 5.0
+"""Seconds by which a clock that was set differs at least; a lease has more to spare when it is renewed."""
 
 Perform = Callable[[Connection, Sequence[Call]], None]
 
@@ -82,6 +85,17 @@ class Writer:
         # Whether a transaction of the calls of now may have been committed although its connection was lost,
         # perhaps only while the next one runs into what it has stored.
         self._unknown = False
+        self._ahead: float | None = None
+        self._leases_end_from = 0.0
+
+    @property
+    def takes_over(self) -> bool:
+        """
+        Whether a lease whose end has come is believed to have ended.
+
+        Not for LEASE_SECONDS after the queue's clock was set forward: who still holds one renews it until then.
+        """
+        return self._clock.seconds() >= self._leases_end_from
 
     def run(self, calls: Sequence[Call]) -> None:
         """Set every call's result."""
@@ -124,6 +138,8 @@ class Writer:
             elif not self._database.conflicts(error):
                 break
         self.trouble = None if error is None else self._trouble_of(error)
+        if error is None:
+            self._ahead = self._database.ahead
         return error
 
     def _trouble_of(self, error: Exception) -> QueueError | None:
@@ -131,15 +147,24 @@ class Writer:
             return error
         return self._database.explain(error) if self._database.concerns_all(error) else None
 
+    def _watch_the_clock(self, connection: Connection) -> None:
+        """Look whether the queue's clock was set since the last transaction, as this gateway's never is."""
+        now, ahead, before = self._clock.seconds(), self._database.ahead, self._ahead
+        if before is None or ahead < before - CLOCK_STEP:
+            follow_back(connection, now + ahead)
+        elif ahead > before + CLOCK_STEP:
+            self._leases_end_from = now + LEASE_SECONDS
+
     def _perform(self, connection: Connection, calls: Sequence[Call]) -> None:
+        self._watch_the_clock(connection)
+        now, ahead = self._clock.seconds(), self._database.ahead
         settlements = [call for call in calls if isinstance(call.request, Settlement)]
         messages = [call for call in calls if isinstance(call.request, NewMessage)]
         if settlements:
             requests = [call.request for call in settlements]
-            _answer(settlements, settle(connection, requests, self._lease, self._database.ahead))
+            _answer(settlements, settle(connection, requests, self._lease, now, ahead=ahead))
         if messages:
             requests = [call.request for call in messages]
-            now, ahead = self._clock.seconds(), self._database.ahead
             _answer(messages, accept(connection, requests, self._lease, now, ahead=ahead, again=self._unknown))
         for call in calls:
             if not isinstance(call.request, Settlement | NewMessage):

@@ -1,7 +1,7 @@
 """The one server context of all doors, replaced as a whole or not at all."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -40,11 +40,13 @@ class ServerTrust:
 
     """
 
-    def __init__(self, settings: TrustSettings, journal: Journal, clock: IReactorTime) -> None:
+    def __init__(
+        self, settings: TrustSettings, journal: Journal, clock: IReactorTime, wall: Callable[[], float]
+    ) -> None:
         self._journal = journal
-        self._clock = clock
+        self._wall = wall
         self.refusals = RefusalLog(journal, clock)
-        self.expiry = ExpiryWatch(journal, clock)
+        self.expiry = ExpiryWatch(journal, clock, wall)
         self.handshakes: Counter[tuple[str, str]] = Counter()
         self.seen: Counter[tuple[str, str]] = Counter()
         self._generation: Generation | None = None
@@ -141,7 +143,7 @@ class ServerTrust:
         return SSL.Connection(self.generation.context, None)
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.seconds(), UTC)
+        return datetime.fromtimestamp(self._wall(), UTC)
 
 
 def make_authorities(settings: TrustSettings, credentials: Credentials, now: datetime) -> Authorities:

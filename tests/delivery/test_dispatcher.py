@@ -198,8 +198,15 @@ class World:
             self.journal,
         )
         self.dispatcher = Dispatcher(
-            self.queue, self.route, RetrySchedule(), self.clock, self.journal, lambda: 0.0
+            self.queue,
+            self.route,
+            RetrySchedule(),
+            self.clock,
+            lambda: self.clock.seconds() + self.set_by,
+            self.journal,
+            lambda: 0.0,
         )
+        self.set_by = 0.0
         self.settled = []
         self.dispatcher.on_settled = lambda message, outcomes: self.settled.append((message, outcomes))
         self.stopped = []
@@ -259,7 +266,7 @@ def statuses(world, message):
 def test_what_is_handed_over_is_delivered_without_a_look_at_the_queue(world):
     looks = world.queue.calls.count("claim")
     message = world.queue.store(world.message(), lease=True)
-    assert world.dispatcher.has_room(len(message.content))
+    assert world.dispatcher.has_room("sensor", len(message.content))
     world.dispatcher.deliver(message)
     assert statuses(world, message) == [[Status.ACCEPTED]]
     assert world.queue.calls.count("claim") == looks
@@ -368,11 +375,11 @@ def test_an_upstream_that_is_down_costs_no_attempt_and_the_backlog_drains_by_its
     world.pass_time(600)
     assert not world.queue.settled
     assert world.server.connects < 30
-    assert not world.dispatcher.has_room(1)
+    assert not world.dispatcher.has_room("sensor", 1)
     world.server.down = ""
     world.pass_time(61)
     assert all(statuses(world, message) == [[Status.ACCEPTED]] for message in messages)
-    assert world.dispatcher.has_room(1)
+    assert world.dispatcher.has_room("sensor", 1)
     assert world.journal.named("upstream.down")[0] == {
         "upstream": "smtp0.internal:25",
         "reason": "connection refused",
@@ -430,7 +437,7 @@ def test_the_next_upstream_takes_over_and_the_first_is_tried_again(make_world):
         world.dispatcher.deliver(world.queue.store(world.message(), lease=True))
     assert len(second.received) == 5
     assert first.connects == 1
-    assert world.dispatcher.has_room(1)
+    assert world.dispatcher.has_room("sensor", 1)
     first.down = ""
     world.pass_time(2)
     for _ in range(3):
@@ -445,7 +452,7 @@ def test_a_421_leaves_the_upstream_alone_for_a_while(world):
     world.dispatcher.deliver(message)
     world.server.sending[0].answer(Reply(421, "4.3.2", "busy", "smtp.internal"), trouble="421 busy")
     assert statuses(world, message) == [[Status.DEFERRED]]
-    assert not world.dispatcher.has_room(1)
+    assert not world.dispatcher.has_room("sensor", 1)
     assert world.journal.named("upstream.down") == [{"upstream": "smtp0.internal:25", "reason": "421 busy"}]
 
 
@@ -624,7 +631,7 @@ def test_work_in_memory_is_bounded_in_number(make_world):
         world.queue.store(world.message())
     world.start()
     assert len(world.queue.leases) == module.MAX_MESSAGES
-    assert not world.dispatcher.has_room(1)
+    assert not world.dispatcher.has_room("sensor", 1)
     world.server.automatic = QUEUED
     world.server.sending[0].answer(QUEUED)
     assert len(world.queue.settled) == 2000
@@ -633,17 +640,40 @@ def test_work_in_memory_is_bounded_in_number(make_world):
 
 def test_work_in_memory_is_bounded_in_octets(world):
     world.server.automatic = None
-    assert not world.dispatcher.has_room(module.MAX_OCTETS + 1)
-    world.dispatcher.deliver(world.queue.store(world.message(content=b"x\r\n" * 10_000_000), lease=True))
-    assert world.dispatcher.has_room(module.MAX_OCTETS - 30_000_000)
-    assert not world.dispatcher.has_room(module.MAX_OCTETS - 30_000_000 + 1)
-    world.server.sending[0].answer(QUEUED)
-    assert world.dispatcher.has_room(module.MAX_OCTETS)
+    assert not world.dispatcher.has_room("sensor", module.MAX_OCTETS + module.NEWCOMER_OCTETS + 1)
+    for _ in range(module.NEWCOMER_MESSAGES):
+        world.dispatcher.deliver(world.queue.store(world.message(content=b"x\r\n" * 1_250_000), lease=True))
+    assert world.dispatcher.has_room("sensor", module.MAX_OCTETS - 30_000_000)
+    assert not world.dispatcher.has_room("sensor", module.MAX_OCTETS - 30_000_000 + 1)
+    world.server.automatic = QUEUED
+    for sending in list(world.server.sending):
+        sending.answer(QUEUED)
+    assert world.dispatcher.has_room("sensor", module.MAX_OCTETS)
+
+
+def test_a_client_with_little_in_work_finds_room_where_others_have_taken_it(world):
+    world.server.automatic = None
+    while world.dispatcher.has_room("sensor", 1):
+        world.dispatcher.deliver(world.queue.store(world.message(), lease=True))
+    for _ in range(module.NEWCOMER_MESSAGES):
+        assert world.dispatcher.has_room("다른 장치", module.MAX_OCTETS)
+        world.dispatcher.deliver(world.queue.store(world.message(client="다른 장치"), lease=True))
+    assert not world.dispatcher.has_room("다른 장치", 1)
+    assert world.dispatcher.has_room("새 장치", 1)
+
+
+def test_newcomers_too_find_no_room_without_end(world):
+    world.server.automatic = None
+    number = 0
+    while world.dispatcher.has_room(f"장치 {number}", 1):
+        world.dispatcher.deliver(world.queue.store(world.message(client=f"장치 {number}"), lease=True))
+        number += 1
+    assert number == 2 * module.MAX_MESSAGES
 
 
 def test_a_backlog_keeps_room_although_messages_are_handed_over(world):
     world.server.automatic = None
-    while world.dispatcher.has_room(1):
+    while world.dispatcher.has_room("sensor", 1):
         world.dispatcher.deliver(world.queue.store(world.message(), lease=True))
     backlog = [world.queue.store(world.message()) for _ in range(10)]
     world.dispatcher.wake()
@@ -679,7 +709,7 @@ def test_a_stop_lets_transactions_end_and_gives_back_the_rest(make_world):
     world.pass_time(1)
     assert world.queue.due[second.id] <= world.clock.seconds()
     assert world.stopped == []
-    assert not world.dispatcher.has_room(1)
+    assert not world.dispatcher.has_room("sensor", 1)
     world.server.sending[0].answer(QUEUED)
     assert world.stopped == [None]
     assert statuses(world, first) == [[Status.ACCEPTED]]
@@ -767,3 +797,21 @@ def test_waiting_messages_are_turned_away_together_when_the_upstream_goes_down(m
     world.clock.advance(0)
     assert world.queue.calls.count("release") == releases + 1
     assert len(world.queue.due) == 20
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_calendar_that_is_set_moves_neither_waits_nor_leases(world, hours):
+    world.server.automatic = None
+    sent, deferred = (world.queue.store(world.message(), lease=True) for _ in range(2))
+    world.dispatcher.deliver(sent)
+    world.dispatcher.deliver(deferred)
+    world.set_by = hours * 3600.0
+    world.server.sending[1].answer(LATER)
+    assert world.queue.due[deferred.id] == world.clock.seconds() + RetrySchedule().first
+    assert world.queue.settled[deferred.id][0].settled_at == world.clock.seconds() + hours * 3600.0
+    world.pass_time(LEASE_SECONDS * 3)
+    assert world.queue.leases[sent.id] > world.clock.seconds()
+    for sending in list(world.server.sending):
+        sending.answer(QUEUED)
+    assert statuses(world, sent) == [[Status.ACCEPTED]]
+    assert statuses(world, deferred)[-1] == [Status.ACCEPTED]

@@ -1,5 +1,7 @@
 """What a Queue promises to the reactor's side, whichever database it is kept in."""
 
+from pathlib import Path
+
 import pytest
 from twisted.internet.defer import CancelledError, gatherResults
 
@@ -192,9 +194,10 @@ def test_nothing_happens_before_a_queue_is_opened(url, path, turns, clock, new_m
         queue.open()
 
 
-def test_a_queue_tells_where_it_lies(open_here, url, path):
+def test_a_queue_tells_where_it_lies(open_here, url):
     queue = open_here()
-    assert queue.directory == (path.parent if url.startswith("sqlite") else None)
+    path = url.removeprefix("sqlite:///")
+    assert queue.directory == (None if path == url else Path(path).parent)
     with pytest.raises(QueueError, match="only once"):
         queue.open()
 

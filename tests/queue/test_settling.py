@@ -29,7 +29,7 @@ def leased(connection, new_message, now):
 
 def test_a_delivered_message_keeps_its_record_and_loses_its_content(connection, leased, now):
     outcomes = (Outcome(0, Status.ACCEPTED, OK), Outcome(1, Status.ACCEPTED, OK))
-    assert settle(connection, [Settlement(leased.id, outcomes, now + 1, None)], "here") == [True]
+    assert settle(connection, [Settlement(leased.id, outcomes, now + 1, None)], "here", now) == [True]
     record = find(connection, leased.client, leased.id, now + 2)
     assert (record.status, record.attempts, record.next_attempt_at) == (Status.ACCEPTED, 1, None)
     assert [(each.status, each.reply, each.updated_at) for each in record.recipients] == [
@@ -42,7 +42,7 @@ def test_a_delivered_message_keeps_its_record_and_loses_its_content(connection, 
 
 def test_only_the_deferred_recipients_are_tried_again(connection, leased, now):
     outcomes = (Outcome(0, Status.FAILED, UNKNOWN), Outcome(1, Status.DEFERRED, BUSY))
-    settle(connection, [Settlement(leased.id, outcomes, now + 1, now + 31)], "here")
+    settle(connection, [Settlement(leased.id, outcomes, now + 1, now + 31)], "here", now)
     record = find(connection, leased.client, leased.id, now + 2)
     assert (record.status, record.next_attempt_at) == (Status.DEFERRED, now + 31)
     assert [each.status for each in record.recipients] == [Status.FAILED, Status.DEFERRED]
@@ -54,14 +54,14 @@ def test_only_the_deferred_recipients_are_tried_again(connection, leased, now):
     assert [each.status for each in sending.recipients] == [Status.FAILED, Status.SENDING]
     assert sending.next_attempt_at is None
     last = Settlement(leased.id, (Outcome(1, Status.ACCEPTED, OK),), now + 32, None)
-    assert settle(connection, [last], "there") == [True]
+    assert settle(connection, [last], "there", now) == [True]
     assert find(connection, leased.client, leased.id, now + 33).status is Status.PARTIALLY_ACCEPTED
     assert contents(connection) == 0
 
 
 def test_an_outcome_without_a_reply_has_none(connection, leased, now):
     outcomes = tuple(Outcome(position, Status.EXPIRED, None) for position in (0, 1))
-    settle(connection, [Settlement(leased.id, outcomes, now, None)], "here")
+    settle(connection, [Settlement(leased.id, outcomes, now, None)], "here", now)
     record = find(connection, leased.client, leased.id, now)
     assert record.status is Status.EXPIRED
     assert [each.reply for each in record.recipients] == [None, None]
@@ -72,29 +72,29 @@ def test_a_lost_lease_records_nothing(connection, leased, now):
     failed = tuple(Outcome(position, Status.FAILED, UNKNOWN) for position in (0, 1))
     claim(connection, 1, "there", now + LEASE_SECONDS)
     late = Settlement(leased.id, accepted, now + LEASE_SECONDS, None)
-    assert settle(connection, [late], "here") == [False]
+    assert settle(connection, [late], "here", now) == [False]
     assert find(connection, leased.client, leased.id, now + LEASE_SECONDS).status is Status.SENDING
-    assert settle(connection, [Settlement(leased.id, failed, now + 40, None)], "there") == [True]
-    assert settle(connection, [late], "there") == [False]
+    assert settle(connection, [Settlement(leased.id, failed, now + 40, None)], "there", now) == [True]
+    assert settle(connection, [late], "there", now) == [False]
     assert find(connection, leased.client, leased.id, now + 50).status is Status.FAILED
 
 
 def test_a_lease_that_ran_out_is_still_held_while_nobody_took_it(connection, leased, now):
     outcomes = tuple(Outcome(position, Status.ACCEPTED, OK) for position in (0, 1))
     late = Settlement(leased.id, outcomes, now + 10 * LEASE_SECONDS, None)
-    assert settle(connection, [late], "here") == [True]
+    assert settle(connection, [late], "here", now) == [True]
 
 
 def test_only_the_first_of_two_settlements_of_one_message_counts(connection, leased, now):
     first = tuple(Outcome(position, Status.DEFERRED, BUSY) for position in (0, 1))
     second = tuple(Outcome(position, Status.FAILED, UNKNOWN) for position in (0, 1))
     both = [Settlement(leased.id, first, now, now + 30), Settlement(leased.id, second, now, None)]
-    assert settle(connection, both, "here") == [True, False]
+    assert settle(connection, both, "here", now) == [True, False]
     assert find(connection, leased.client, leased.id, now).status is Status.DEFERRED
 
 
 def test_an_unknown_message_is_a_lost_lease(connection, now):
-    assert settle(connection, [Settlement("none", (), now, None)], "here") == [False]
+    assert settle(connection, [Settlement("none", (), now, None)], "here", now) == [False]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_unknown_message_is_a_lost_lease(connection, now):
     ],
 )
 def test_a_settlement_that_makes_no_sense_changes_nothing(connection, leased, now, outcomes, due_at, fault):
-    [result] = settle(connection, [Settlement(leased.id, outcomes, now, due_at)], "here")
+    [result] = settle(connection, [Settlement(leased.id, outcomes, now, due_at)], "here", now)
     assert isinstance(result, QueueError)
     assert fault in str(result)
     record = find(connection, leased.client, leased.id, now)
@@ -116,8 +116,8 @@ def test_a_settlement_that_makes_no_sense_changes_nothing(connection, leased, no
 
 def test_a_settled_recipient_keeps_its_outcome(connection, leased, now):
     outcomes = (Outcome(0, Status.ACCEPTED, OK), Outcome(1, Status.DEFERRED, BUSY))
-    settle(connection, [Settlement(leased.id, outcomes, now, now)], "here")
+    settle(connection, [Settlement(leased.id, outcomes, now, now)], "here", now)
     claim(connection, 1, "here", now)
     again = Settlement(leased.id, (Outcome(0, Status.FAILED, UNKNOWN),), now, now)
-    [result] = settle(connection, [again], "here")
+    [result] = settle(connection, [again], "here", now)
     assert isinstance(result, QueueError)

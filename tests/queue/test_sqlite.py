@@ -39,7 +39,7 @@ def refused(turns, clock):
 @pytest.fixture
 def impatient(path, turns, clock):
     """A queue that waits for a locked file a twentieth of a second only."""
-    database = SqliteDatabase(path, busy=0.05)
+    database = SqliteDatabase(path, clock, clock.seconds, busy=0.05)
     queue = SqlQueue(database, turns, clock=clock, retention=60.0)
     queue.open()
     queue.engine = database.engine
@@ -305,7 +305,7 @@ def test_a_file_that_was_replaced_takes_nothing_more(impatient, path, turns, new
 
 
 def test_closing_a_locked_file_says_so_and_closes_all_the_same(path, turns, clock, new_message, now):
-    queue = SqlQueue(SqliteDatabase(path, busy=0.05), turns, clock=clock, retention=60.0)
+    queue = SqlQueue(SqliteDatabase(path, clock, clock.seconds, busy=0.05), turns, clock=clock, retention=60.0)
     queue.open()
     message = new_message(lease=True)
     turns.wait(queue.accept(message))
@@ -315,7 +315,7 @@ def test_closing_a_locked_file_says_so_and_closes_all_the_same(path, turns, cloc
         turns.wait(queue.close())
     other.execute("ROLLBACK")
     other.close()
-    again = SqlQueue(SqliteDatabase(path, busy=0.05), turns, clock=clock, retention=60.0)
+    again = SqlQueue(SqliteDatabase(path, clock, clock.seconds, busy=0.05), turns, clock=clock, retention=60.0)
     again.open()
     assert [each.id for each in turns.wait(again.claim(1, now))] == [message.id]
     turns.wait(again.close())
