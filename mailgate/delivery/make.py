@@ -36,8 +36,7 @@ def make_dispatcher(
     Return the dispatcher for the given settings, not yet started.
 
     `reactor` also connects and resolves names; `wall` tells the calendar's seconds since the epoch. `tls` is that
-    towards each upstream, as `make_upstream_tls` returns it. Raises DeliveryError with a sentence that names what is
-    wrong.
+    towards each upstream, as `make_upstream_tls` returns it. Raises DeliveryError with a sentence.
     """
     if not settings.upstreams:
         raise DeliveryError("there is no [[upstream]] to deliver to")
