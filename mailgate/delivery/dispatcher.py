@@ -1,8 +1,7 @@
 """Carries messages from the queue to the upstreams and settles what became of them."""
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -15,22 +14,11 @@ from mailgate.delivery.attempt import Attempt
 from mailgate.delivery.claimer import Claimer
 from mailgate.delivery.route import Route, UnreachableError
 from mailgate.delivery.settler import Settler
+from mailgate.delivery.workload import Workload
 from mailgate.model.journal import Journal
 from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.model.retry import RetrySchedule
 from mailgate.queue.interface import LEASE_SECONDS, Claim, Queue, Settlement
-
-MAX_MESSAGES = 512
-"""In work at once, most of them waiting for a connection."""
-
-MAX_OCTETS = 64 * 1024 * 1024
-"""Of contents in work at which no more is taken; one claim may go beyond it by what the queue gives at once."""
-
-NEWCOMER_MESSAGES = 8
-"""Of one client in work, below which one more of it is taken over though the room is full of others'."""
-
-NEWCOMER_OCTETS = MAX_OCTETS // 4
-"""Of contents beyond MAX_OCTETS for those."""
 
 SWEEP = 5.0
 """How often, in seconds, some of what is due is looked through for what expired while no upstream works."""
@@ -47,14 +35,6 @@ SETTLE_GRACE = 5.0
 """Seconds after that for the queue to take the outcomes."""
 
 _log = Logger()
-
-
-@dataclass(slots=True)
-class _Load:
-    """What a message in work takes up: a place of its client's, and octets while its content is needed."""
-
-    client: str
-    octets: int
 
 
 class Dispatcher:
@@ -74,6 +54,8 @@ class Dispatcher:
         wall: Callable[[], float],
         journal: Journal,
         random: Callable[[], float],
+        *,
+        hold_unknown: bool = False,
     ) -> None:
         self.on_settled: Callable[[str, tuple[Outcome, ...]], None] | None = None
         self._queue = queue
@@ -83,11 +65,10 @@ class Dispatcher:
         self._wall = wall
         self._journal = journal
         self._random = random
+        self._hold_unknown = hold_unknown
         self._settler = Settler(queue, clock, journal)
         self._claimer = Claimer(queue, self, clock, journal)
-        self._work: dict[str, _Load] = {}
-        self._clients: Counter[str] = Counter()
-        self._octets = 0
+        self._work = Workload()
         self._to_release: list[str] = []
         self._next_sweep = 0.0
         self._running = False
@@ -128,37 +109,19 @@ class Dispatcher:
         self._claimer.look()
 
     def has_room(self, client: str, size: int) -> bool:
-        """
-        Tell whether a message of the client, of so many octets, may be handed over with `deliver`.
-
-        Half of the room is kept for what is due in the queue, so that a backlog moves whatever comes in. A client
-        of whom little is in work needn't wait until others' is done.
-        """
-        if not (self._running and self._route.open):
-            return False
-        octets = self._octets + size
-        if len(self._work) < MAX_MESSAGES // 2 and octets <= MAX_OCTETS:
-            return True
-        return (
-            self._clients[client] < NEWCOMER_MESSAGES
-            and len(self._work) < 2 * MAX_MESSAGES
-            and octets <= MAX_OCTETS + NEWCOMER_OCTETS
-        )
+        """Tell whether a message of the client, of so many octets, may be handed over with `deliver`."""
+        return self._running and self._route.open and self._work.takes(client, size)
 
     def deliver(self, claim: Claim) -> None:
         """Take over a message whose lease this gateway holds."""
         if claim.id in self._work:
             # Its lease ran out unnoticed and it was claimed once more: it's still in hand.
             return
-        size = len(claim.content)
-        self._work[claim.id] = _Load(claim.client, size)
-        self._clients[claim.client] += 1
-        self._octets += size
+        self._work.add(claim)
         if not self._running:
             self._give_back(claim)
-        elif self._expired(claim):
-            text = f"the message expired before it could be delivered. {self._route.trouble}".strip(". ")
-            reply = Reply(554, "5.4.7", text)
+        elif claim.on_hold or self._expired(claim):
+            reply = Reply(554, "5.4.7", self._why_expired(claim))
             outcomes = tuple(Outcome(each.position, Status.EXPIRED, reply) for each in claim.recipients)
             self._settle(claim, outcomes)
         else:
@@ -168,10 +131,8 @@ class Dispatcher:
 
     def room(self) -> int:
         """Return how many messages may be claimed now."""
-        free = MAX_MESSAGES - len(self._work)
-        if self._octets >= MAX_OCTETS or free < MAX_MESSAGES // 4:
-            return 0
-        if self._route.open:
+        free = self._work.free
+        if self._route.open or not free:
             return free
         now = self._clock.seconds()
         if self._next_sweep <= now:
@@ -188,6 +149,11 @@ class Dispatcher:
         late = self._wall() - claim.expires_at
         return late >= (LAST_CHANCE if claim.attempts else 0.0)
 
+    def _why_expired(self, claim: Claim) -> str:
+        if claim.on_hold:
+            return "the message was on hold until it expired: it may have been delivered"
+        return f"the message expired before it could be delivered. {self._route.trouble}".strip(". ")
+
     def _attempted(self, attempt: Attempt, claim: Claim) -> None:
         outcomes = attempt.outcomes
         if self._wall() >= claim.expires_at:
@@ -195,9 +161,12 @@ class Dispatcher:
                 replace(outcome, status=Status.EXPIRED) if outcome.status is Status.DEFERRED else outcome
                 for outcome in outcomes
             )
+        hold = attempt.unknown and self._hold_unknown
         if attempt.unknown:
-            self._journal.record("delivery.outcome_unknown", message=claim.id, client=claim.client)
-        self._settle(claim, outcomes)
+            self._journal.record(
+                "delivery.outcome_unknown", message=claim.id, client=claim.client, on_hold=hold or None
+            )
+        self._settle(claim, outcomes, hold=hold)
 
     def _not_attempted(self, failure: Failure, claim: Claim) -> None:
         if isinstance(failure.value, UnreachableError):
@@ -210,18 +179,18 @@ class Dispatcher:
         _log.failure("delivery of {message} broke", failure, message=claim.id)
         self._done(claim.id)
 
-    def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...]) -> None:
+    def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...], *, hold: bool = False) -> None:
         now, wall = self._clock.seconds(), self._wall()
         due_at = None
         if any(outcome.status is Status.DEFERRED for outcome in outcomes):
-            wait = self._schedule.wait(claim.attempts + 1, self._random())
-            due_at = now + max(0.0, min(wait, claim.expires_at - wall))
+            left = max(0.0, claim.expires_at - wall)
+            wait = left if hold else min(self._schedule.wait(claim.attempts + 1, self._random()), left)
+            due_at = now + wait
         self._record(claim, outcomes, due_at)
         # The outcome stays in memory until it's on disk; the content need not.
-        load = self._work[claim.id]
-        self._octets -= load.octets
-        load.octets = 0
-        settled = self._settler.settle(Settlement(claim.id, outcomes, wall, due_at))
+        self._work.drop_content(claim.id)
+        on_hold = hold and due_at is not None
+        settled = self._settler.settle(Settlement(claim.id, outcomes, wall, due_at, on_hold))
         settled.addCallback(self._settled, claim.id, outcomes)
 
     def _settled(self, held: bool, message: str, outcomes: tuple[Outcome, ...]) -> None:  # noqa: FBT001 - the queue's answer
@@ -271,12 +240,7 @@ class Dispatcher:
             self._done(message)
 
     def _done(self, message: str) -> None:
-        load = self._work.pop(message, None)
-        if load is not None:
-            self._octets -= load.octets
-            self._clients[load.client] -= 1
-            if not self._clients[load.client]:
-                del self._clients[load.client]
+        self._work.remove(message)
         self._claimer.freed()
         self._tell_if_empty()
 

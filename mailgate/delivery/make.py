@@ -47,7 +47,16 @@ def make_dispatcher(
         for upstream, each in zip(settings.upstreams, tls, strict=True)
     ]
     route = Route(upstreams, reactor, journal)
-    return Dispatcher(queue, route, settings.schedule, reactor, wall, journal, random.random)
+    return Dispatcher(
+        queue,
+        route,
+        settings.schedule,
+        reactor,
+        wall,
+        journal,
+        random.random,
+        hold_unknown=settings.hold_unknown,
+    )
 
 
 def _make_upstream(

@@ -1,5 +1,6 @@
 """What the queue needs from a database beyond Core: one class for each kind that is supported."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +41,13 @@ class Database(Protocol):
 
     def upgrade(self) -> None:
         """Bring it to the present schema, from none at all if need be; raises QueueError, and changes nothing."""
+
+    def beside(self) -> AbstractContextManager[Connection]:
+        """
+        Lend a connection in a transaction that may write, while gateways have the database open.
+
+        Raises QueueError.
+        """
 
     def writer(self) -> Connection:
         """Open a connection whose transactions may write."""

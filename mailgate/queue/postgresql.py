@@ -1,6 +1,8 @@
 """The queue in a PostgreSQL database that several gateways share: everything that holds for PostgreSQL alone."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -137,6 +139,18 @@ class PostgresqlDatabase:
                     raise self.explain(error) from error
             else:
                 return
+
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction that may write, beside the gateways. Raises QueueError."""
+        self.open()
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            raise self.explain(error) from error
+        finally:
+            self.close()
 
     def writer(self) -> Connection:
         """Open a connection whose transactions may write."""

@@ -3,7 +3,8 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from mailgate.queue.interface import QueueError
 from mailgate.queue.leasing import release_everyones
-from mailgate.queue.migrate import upgrade
+from mailgate.queue.migrate import stored_revision, upgrade
+from mailgate.queue.schema import REVISION
 
 BUSY_SECONDS = 5.0
 """How long a transaction waits for another process that holds the file's write lock."""
@@ -124,6 +126,23 @@ class SqliteDatabase:
             self._prepare(release=False)
         finally:
             self.close()
+
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction that may write, while the gateway has the file. Raises QueueError."""
+        status = _status(self._path)
+        if status is None:
+            raise QueueError(f"there is no queue {self._path}")
+        self._identity = status.st_dev, status.st_ino
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                if stored_revision(connection, str(self._path)) != REVISION:
+                    raise QueueError(f"the queue {self._path} needs: mailgate queue upgrade")
+                yield connection
+        except (DBAPIError, sqlite3.Error) as error:
+            raise self.explain(error) from error
+        finally:
+            self.engine.dispose()
 
     def _prepare(self, *, release: bool) -> None:
         """Bring the file to the present schema, and release every lease if that is wanted."""

@@ -143,6 +143,7 @@ def _assemble(path: Path, file: SettingsFile, known: Passwords) -> Settings:
                 _upstream(base, number, table, known) for number, table in enumerate(file.upstream, start=1)
             ),
             schedule=_schedule(file.delivery),
+            hold_unknown=file.delivery.outcome_unknown == "hold",
         ),
         clients=clients,
         files=(path.absolute(), *(base / name for name in _files_named(file))),

@@ -92,6 +92,7 @@ class DeliveryTable(Table, frozen=True):
     give_up_after: str = "5 days"
     first_retry: str = "30s"
     longest_retry: str = "1 hour"
+    outcome_unknown: Literal["retry", "hold"] = "retry"
 
 
 class ClientTable(Table, frozen=True):

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from mailgate.delivery import dispatcher as module
+from mailgate.delivery import workload
 from mailgate.delivery.attempt import Attempt
 from mailgate.delivery.dispatcher import Dispatcher
 from mailgate.delivery.errors import UpstreamError
@@ -179,7 +180,7 @@ class Events:
 
 
 class World:
-    def __init__(self, upstreams=1, connections=2):
+    def __init__(self, upstreams=1, connections=2, *, hold_unknown=False):
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.queue = MemoryQueue(self.clock)
@@ -205,6 +206,7 @@ class World:
             lambda: self.clock.seconds() + self.set_by,
             self.journal,
             lambda: 0.0,
+            hold_unknown=hold_unknown,
         )
         self.set_by = 0.0
         self.settled = []
@@ -499,6 +501,32 @@ def test_an_unknown_outcome_is_recorded(world):
     assert statuses(world, message) == [[Status.DEFERRED]]
 
 
+def test_an_unknown_outcome_can_be_held_until_it_expires(make_world):
+    world = make_world(hold_unknown=True).start()
+    world.server.automatic = None
+    message = world.queue.store(world.message(), lease=True)
+    world.dispatcher.deliver(message)
+    world.server.sending[0].answer(LATER, unknown=True, trouble="the connection broke")
+    [settlement] = world.queue.settled[message.id]
+    assert (settlement.on_hold, settlement.due_at) == (True, message.expires_at)
+    world.dispatcher.deliver(world.queue.store(replace(message, on_hold=True), lease=True))
+    assert len(world.server.received) == 1
+    [outcome] = world.queue.settled[message.id][1].outcomes
+    assert outcome.status is Status.EXPIRED
+    assert outcome.reply.text == "the message was on hold until it expired: it may have been delivered"
+
+
+def test_what_is_known_is_not_held(make_world):
+    world = make_world(hold_unknown=True).start()
+    world.server.automatic = None
+    message = world.queue.store(world.message(), lease=True)
+    world.dispatcher.deliver(message)
+    world.server.sending[0].answer(LATER)
+    [settlement] = world.queue.settled[message.id]
+    assert not settlement.on_hold
+    assert settlement.due_at == world.clock.seconds() + RetrySchedule().first
+
+
 def test_leases_are_renewed_while_a_delivery_runs(world):
     world.server.automatic = None
     message = world.queue.store(world.message(), lease=True)
@@ -593,7 +621,7 @@ def test_a_queue_that_does_not_know_what_is_due_next_is_asked_again(world):
 
 def test_a_dispatcher_without_room_waits_instead_of_asking(world):
     world.server.automatic = None
-    for _ in range(2 * module.MAX_MESSAGES):
+    for _ in range(2 * workload.MAX_MESSAGES):
         world.queue.store(world.message())
     world.dispatcher.wake()
     before = world.queue.calls.count("claim")
@@ -630,7 +658,7 @@ def test_work_in_memory_is_bounded_in_number(make_world):
     for _ in range(2000):
         world.queue.store(world.message())
     world.start()
-    assert len(world.queue.leases) == module.MAX_MESSAGES
+    assert len(world.queue.leases) == workload.MAX_MESSAGES
     assert not world.dispatcher.has_room("sensor", 1)
     world.server.automatic = QUEUED
     world.server.sending[0].answer(QUEUED)
@@ -640,23 +668,23 @@ def test_work_in_memory_is_bounded_in_number(make_world):
 
 def test_work_in_memory_is_bounded_in_octets(world):
     world.server.automatic = None
-    assert not world.dispatcher.has_room("sensor", module.MAX_OCTETS + module.NEWCOMER_OCTETS + 1)
-    for _ in range(module.NEWCOMER_MESSAGES):
+    assert not world.dispatcher.has_room("sensor", workload.MAX_OCTETS + workload.NEWCOMER_OCTETS + 1)
+    for _ in range(workload.NEWCOMER_MESSAGES):
         world.dispatcher.deliver(world.queue.store(world.message(content=b"x\r\n" * 1_250_000), lease=True))
-    assert world.dispatcher.has_room("sensor", module.MAX_OCTETS - 30_000_000)
-    assert not world.dispatcher.has_room("sensor", module.MAX_OCTETS - 30_000_000 + 1)
+    assert world.dispatcher.has_room("sensor", workload.MAX_OCTETS - 30_000_000)
+    assert not world.dispatcher.has_room("sensor", workload.MAX_OCTETS - 30_000_000 + 1)
     world.server.automatic = QUEUED
     for sending in list(world.server.sending):
         sending.answer(QUEUED)
-    assert world.dispatcher.has_room("sensor", module.MAX_OCTETS)
+    assert world.dispatcher.has_room("sensor", workload.MAX_OCTETS)
 
 
 def test_a_client_with_little_in_work_finds_room_where_others_have_taken_it(world):
     world.server.automatic = None
     while world.dispatcher.has_room("sensor", 1):
         world.dispatcher.deliver(world.queue.store(world.message(), lease=True))
-    for _ in range(module.NEWCOMER_MESSAGES):
-        assert world.dispatcher.has_room("다른 장치", module.MAX_OCTETS)
+    for _ in range(workload.NEWCOMER_MESSAGES):
+        assert world.dispatcher.has_room("다른 장치", workload.MAX_OCTETS)
         world.dispatcher.deliver(world.queue.store(world.message(client="다른 장치"), lease=True))
     assert not world.dispatcher.has_room("다른 장치", 1)
     assert world.dispatcher.has_room("새 장치", 1)
@@ -668,7 +696,7 @@ def test_newcomers_too_find_no_room_without_end(world):
     while world.dispatcher.has_room(f"장치 {number}", 1):
         world.dispatcher.deliver(world.queue.store(world.message(client=f"장치 {number}"), lease=True))
         number += 1
-    assert number == 2 * module.MAX_MESSAGES
+    assert number == 2 * workload.MAX_MESSAGES
 
 
 def test_a_backlog_keeps_room_although_messages_are_handed_over(world):
