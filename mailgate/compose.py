@@ -22,6 +22,7 @@ from mailgate.doors.lines import LineDoor, make_line_door
 from mailgate.doors.lines.spool import Spools
 from mailgate.enrolment import Enrolment
 from mailgate.intake import Admission, Intake, Limits
+from mailgate.model.address import Address
 from mailgate.model.journal import Journal
 from mailgate.model.refusal import Refusal
 from mailgate.ops.counting import CountingJournal
@@ -59,12 +60,17 @@ def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
     to wait for the start. `log` is where the journal goes. Raises StartError.
     """
     journal = CountingJournal(log)
+
+    def bounces(client: str) -> Address | None:
+        # Of the settings as they are by then: a reload replaces the directory.
+        return intake.directory.bounces(client)
+
     try:
         trust = ServerTrust(settings.tls, journal, reactor)
         queue = make_queue(settings.queue, reactor, clock=reactor)
         queue.check()
         upstreams = make_upstream_tls(settings.delivery)
-        dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal, upstreams)
+        dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal, upstreams, bounces)
     except (TrustError, QueueError, DeliveryError) as error:
         raise StartError(str(error)) from error
     spool_directory = queue.directory or Path(tempfile.gettempdir())

@@ -11,13 +11,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.bounces import Bouncer
 from mailgate.delivery.claimer import Claimer
 from mailgate.delivery.route import Route, UnreachableError
 from mailgate.delivery.settler import Settler
 from mailgate.model.journal import Journal
 from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.model.retry import RetrySchedule
-from mailgate.queue.interface import LEASE_SECONDS, Claim, Queue, Settlement
+from mailgate.queue.interface import LEASE_SECONDS, Claim, NewMessage, Queue, Settlement
 
 MAX_MESSAGES = 512
 """In work at once, most of them waiting for a connection."""
@@ -58,6 +59,7 @@ class Dispatcher:
         clock: IReactorTime,
         journal: Journal,
         random: Callable[[], float],
+        bouncer: Bouncer,
     ) -> None:
         self.on_settled: Callable[[str, tuple[Outcome, ...]], None] | None = None
         self._queue = queue
@@ -66,6 +68,7 @@ class Dispatcher:
         self._clock = clock
         self._journal = journal
         self._random = random
+        self._bouncer = bouncer
         self._settler = Settler(queue, clock, journal)
         self._claimer = Claimer(queue, self, clock, journal)
         self._work: dict[str, int] = {}
@@ -193,14 +196,25 @@ class Dispatcher:
             wait = self._schedule.wait(claim.attempts + 1, self._random())
             due_at = max(now, min(now + wait, claim.expires_at))
         self._record(claim, outcomes, due_at)
-        # The outcome stays in memory until it's on disk; the content need not.
-        self._octets -= self._work[claim.id]
-        self._work[claim.id] = 0
-        settled = self._settler.settle(Settlement(claim.id, outcomes, now, due_at))
-        settled.addCallback(self._settled, claim.id, outcomes)
+        notice = self._bouncer.notice(claim, outcomes, now)
+        # The outcome and its notice stay in memory until they are on disk; the content need not.
+        size = 0 if notice is None else len(notice.content)
+        self._octets += size - self._work[claim.id]
+        self._work[claim.id] = size
+        settled = self._settler.settle(Settlement(claim.id, outcomes, now, due_at, notice))
+        settled.addCallback(self._settled, claim.id, outcomes, notice)
 
-    def _settled(self, held: bool, message: str, outcomes: tuple[Outcome, ...]) -> None:  # noqa: FBT001 - the queue's answer
+    def _settled(
+        self,
+        held: bool,  # noqa: FBT001 - the queue's answer
+        message: str,
+        outcomes: tuple[Outcome, ...],
+        notice: NewMessage | None,
+    ) -> None:
         self._done(message)
+        if held and notice is not None:
+            self._bouncer.queued(notice, message, outcomes)
+            self.wake()
         if held and self.on_settled is not None:
             self.on_settled(message, outcomes)
 

@@ -1,10 +1,11 @@
 """Puts delivery together from its settings."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
+from mailgate.delivery.bounces import Bouncer
 from mailgate.delivery.connector import Connector
 from mailgate.delivery.dispatcher import Dispatcher
 from mailgate.delivery.errors import DeliveryError
@@ -13,6 +14,7 @@ from mailgate.delivery.pool import Limits, Pool
 from mailgate.delivery.route import Route, Upstream
 from mailgate.delivery.settings import DeliverySettings, UpstreamSettings
 from mailgate.delivery.tls import UpstreamTls, upstream_tls
+from mailgate.model.address import Address
 from mailgate.model.journal import Journal
 from mailgate.queue.interface import Queue
 
@@ -30,12 +32,14 @@ def make_dispatcher(
     reactor: IReactorTime,
     journal: Journal,
     tls: Sequence[UpstreamTls | None],
+    bounces: Callable[[str], Address | None],
 ) -> Dispatcher:
     """
     Return the dispatcher for the given settings, not yet started.
 
     `reactor` also connects and resolves names. `tls` is that towards each upstream, as `make_upstream_tls`
-    returns it. Raises DeliveryError with one sentence that names what is wrong.
+    returns it; `bounces` gives whom to tell of a client's undelivered messages. Raises DeliveryError with one
+    sentence that names what is wrong.
     """
     if not settings.upstreams:
         raise DeliveryError("there is no [[upstream]] to deliver to")
@@ -46,7 +50,8 @@ def make_dispatcher(
         for upstream, each in zip(settings.upstreams, tls, strict=True)
     ]
     route = Route(upstreams, reactor, journal)
-    return Dispatcher(queue, route, settings.schedule, reactor, journal, random.random)
+    bouncer = Bouncer(settings.hostname, settings.schedule.give_up_after, bounces, journal)
+    return Dispatcher(queue, route, settings.schedule, reactor, journal, random.random, bouncer)
 
 
 def _make_upstream(

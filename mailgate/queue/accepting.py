@@ -95,7 +95,7 @@ def accept(
     of messages; the queue's is `ahead` of it. `again` where these very messages were given before and nobody knows
     whether they were committed.
     """
-    stored_before = _stored(connection, messages) if again else frozenset()
+    stored_before = already_stored(connection, messages) if again else frozenset()
     known = _known_keys(connection, messages)
     usage = _Usage(connection, messages)
     results: list[Receipt | IdempotencyKeyReusedError | QuotaExceededError] = []
@@ -130,7 +130,8 @@ def window_start(period: float, now: float) -> float:
     return now // period * period
 
 
-def _stored(connection: Connection, messages: Iterable[NewMessage]) -> frozenset[str]:
+def already_stored(connection: Connection, messages: Iterable[NewMessage]) -> frozenset[str]:
+    """Return the ids of those messages that are stored."""
     ids = [message.id for message in messages]
     return frozenset(connection.execute(_STORED, {"ids": ids}).scalars())
 

@@ -164,12 +164,14 @@ class Settlement:
     The end of one attempt: an outcome for every recipient of the claim.
 
     `due_at` is when the deferred ones are tried again (seconds since the epoch), None if none is deferred.
+    `notice` is a message that tells of the outcome, to be stored with it: without a key, a quota and a lease.
     """
 
     id: str
     outcomes: tuple[Outcome, ...]
     settled_at: float
     due_at: float | None
+    notice: NewMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +226,11 @@ class Queue(Protocol):
         """
         Record an attempt's outcome, end the lease, and drop the content once every outcome is final.
 
-        Fires with False, and records nothing, where this gateway no longer holds the lease (it ran out and
-        was taken by another, or the message was settled before); with True otherwise. A lease that ran out but
-        that nobody took still counts as held. Fails with QueueError where the outcomes are not of open
+        The settlement's notice is stored in the same transaction: either both are there or neither. Fires with
+        False, and records nothing, where this gateway no longer holds the lease (it ran out and was taken by
+        another, or the message was settled before); with True otherwise, and where the notice is found stored,
+        which says that this very settlement was recorded before. A lease that ran out but that nobody took
+        still counts as held. Fails with QueueError where the outcomes are not of open
         recipients, or leave some open without a `due_at`.
         """
 
