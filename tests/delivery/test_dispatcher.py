@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from mailgate.delivery import dispatcher as module
 from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.bounces import Bouncer
 from mailgate.delivery.dispatcher import Dispatcher
 from mailgate.delivery.errors import UpstreamError
 from mailgate.delivery.health import Health
@@ -15,7 +16,7 @@ from mailgate.delivery.pool import Limits, Pool
 from mailgate.delivery.route import Route, Upstream
 from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.model.retry import RetrySchedule
-from mailgate.queue.interface import LEASE_SECONDS, QueueError
+from mailgate.queue.interface import LEASE_SECONDS, Claim, QueueError
 
 QUEUED = Reply(250, "2.0.0", "queued", "smtp.internal")
 LATER = Reply(451, "4.3.0", "나중에", "smtp.internal")
@@ -73,6 +74,8 @@ class MemoryQueue:
             if self.leases.pop(settlement.id, None) is None:
                 return False
             self.settled.setdefault(settlement.id, []).append(settlement)
+            if settlement.notice is not None:
+                self.store(Claim.of(settlement.notice))
             if settlement.due_at is not None:
                 claim = self.claims[settlement.id]
                 open_ones = {o.position for o in settlement.outcomes if o.status is Status.DEFERRED}
@@ -197,8 +200,10 @@ class World:
             self.clock,
             self.journal,
         )
+        self.bounces = {}
+        bouncer = Bouncer("gate.example.com", 5 * 86400.0, self.bounces.get, self.journal)
         self.dispatcher = Dispatcher(
-            self.queue, self.route, RetrySchedule(), self.clock, self.journal, lambda: 0.0
+            self.queue, self.route, RetrySchedule(), self.clock, self.journal, lambda: 0.0, bouncer
         )
         self.settled = []
         self.dispatcher.on_settled = lambda message, outcomes: self.settled.append((message, outcomes))
