@@ -61,8 +61,7 @@ def test_neither_the_outcome_nor_its_notice_is_there_where_one_of_them_fails(ope
     turns.wait(gatherResults([queue.accept(message) for message in messages]))
     notices = [new_message(sender="", recipients=(f"{each}@example.com",)) for each in ("a", "\ud800", "c")]
     settled = [
-        queue.settle(undelivered(message, now, notice))
-        for message, notice in zip(messages, notices, strict=True)
+        queue.settle(undelivered(message, now, notice)) for message, notice in zip(messages, notices, strict=True)
     ]
     with pytest.raises(QueueError):
         turns.wait(settled[1])

@@ -251,7 +251,9 @@ def test_a_lost_answer_to_commit_stores_nothing_twice(postgresql, cable, url, tu
 
 
 def test_a_lost_answer_to_commit_makes_no_second_notice(postgresql, cable, url, turns, clock, new_message, now):
-    queue = open_queue(QueueSettings(url=url.replace(f":{postgresql.port}/", f":{cable.port}/")), turns, clock=clock)
+    queue = open_queue(
+        QueueSettings(url=url.replace(f":{postgresql.port}/", f":{cable.port}/")), turns, clock=clock
+    )
     message, notice = new_message(lease=True), new_message(sender="", recipients=("ops@example.com",))
     turns.wait(queue.accept(message))
     cable.cut.set()

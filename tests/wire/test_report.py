@@ -36,7 +36,9 @@ GROUP = [
 
 def letter(subject: str = "3번 구역의 온도 경고", **fields: object) -> bytes:
     author = Mailbox(Address("sensor-7", "x.kr"), "온도 센서 7")
-    return compose(Draft(author=author, to=[Mailbox(Address("kim", "y.kr"))], subject=subject, text="비밀", **fields))
+    return compose(
+        Draft(author=author, to=[Mailbox(Address("kim", "y.kr"))], subject=subject, text="비밀", **fields)
+    )
 
 
 def undelivered(*recipients: UndeliveredRecipient, **changes: object) -> Undelivered:
@@ -80,7 +82,9 @@ def groups(content: bytes) -> list[Message]:
     if status.get_content_type() == "message/delivery-status":
         return status.get_payload()
     octets = content.partition(b"message/global-delivery-status\r\n")[2].partition(b"\r\n\r\n")[2]
-    return [message_from_string(each.decode()) for each in octets.partition(b"\r\n--=_")[0].split(b"\r\n\r\n") if each]
+    return [
+        message_from_string(each.decode()) for each in octets.partition(b"\r\n--=_")[0].split(b"\r\n\r\n") if each
+    ]
 
 
 def unfolded(value: str) -> str:
@@ -104,7 +108,16 @@ text = st.one_of(
     st.text(st.sampled_from("가나 \r\n\t=?:;<>()\\b"), max_size=200),
     st.lists(
         st.sampled_from(
-            ["\r\n", "\r\n\r\n", "--=_", "Final-Recipient: rfc822; x@y", "=?utf-8?q?=0D=0A?=", " ", "x" * 300, "한"]
+            [
+                "\r\n",
+                "\r\n\r\n",
+                "--=_",
+                "Final-Recipient: rfc822; x@y",
+                "=?utf-8?q?=0D=0A?=",
+                " ",
+                "x" * 300,
+                "한",
+            ]
         )
     ).map("".join),
 )
@@ -217,7 +230,8 @@ def test_a_person_reads_what_happened_to_what():
         "접수 / Accepted: Tue, 01 Dec 2026 00:00:00 +0000",
         "시도 / Attempts: 3",
         "받는 사람 / Recipient: kim@한국.kr\r\n    거절됨 / refused: smtp.internal: 550 5.1.1 no such user",
-        "받는 사람 / Recipient: 이@y.kr\r\n    기한 초과 / not delivered in time: smtp.internal: 451 4.3.0 나중에 다시",
+        "받는 사람 / Recipient: 이@y.kr\r\n    기한 초과 / not delivered in time: ",
+        "in time: smtp.internal: 451 4.3.0 나중에 다시\r\n",
     ):
         assert words in said
     assert "비밀" not in said
@@ -249,7 +263,12 @@ def test_an_address_beyond_ascii_gets_the_eight_bit_form_of_rfc_6533():
     _, status, header = parts(content)
     assert status.get_content_type() == "message/global-delivery-status"
     assert header.get_content_type() == "message/global-headers"
-    for words in ("Final-Recipient: utf-8; 이@y.kr", "smtp; 451 4.3.0 나중에 다시", "Cc: 박@y.kr", "To: 운영@x.kr"):
+    for words in (
+        "Final-Recipient: utf-8; 이@y.kr",
+        "smtp; 451 4.3.0 나중에 다시",
+        "Cc: 박@y.kr",
+        "To: 운영@x.kr",
+    ):
         assert f"{words}\r\n" in content.decode()
 
 
