@@ -6,8 +6,11 @@ import pytest
 
 from mailgate.delivery import bounces as module
 from mailgate.delivery.bounces import Bouncer
+from mailgate.delivery.transaction import Transaction
 from mailgate.model.address import Address
 from mailgate.model.outcome import Outcome, Reply, Status
+from mailgate.queue.interface import Claim
+from mailgate.wire.smtp.ehlo import Extensions
 
 NOW = 1_790_000_000.0
 NEVER = Reply(550, "5.1.1", "no such user", "smtp.internal")
@@ -60,6 +63,14 @@ def test_a_notice_is_a_message_of_the_client_from_nobody(bouncer, claim_of):
 def test_only_an_address_beyond_ascii_needs_more_of_the_server(bouncer, claim_of):
     notice = bouncer.notice(claim_of(client="시계"), outcomes(Status.FAILED), NOW)
     assert (notice.recipients, notice.eight_bit, notice.smtputf8) == (("운영@example.com",), True, True)
+
+
+def test_any_server_takes_what_goes_to_an_ascii_address(bouncer, claim_of):
+    content = "Subject: 회의\r\nTo: 김@example.com\r\n\r\n안녕하세요\r\n".encode()
+    claim = claim_of("김@example.com", sender="이@example.com", content=content, eight_bit=True, smtputf8=True)
+    notice = bouncer.notice(claim, outcomes(Status.FAILED), NOW)
+    transaction = Transaction(Claim.of(notice), Extensions(), "smtp.internal")
+    assert transaction.start() == b"MAIL FROM:<>\r\n"
 
 
 @pytest.mark.parametrize(
