@@ -226,11 +226,12 @@ class Queue(Protocol):
         """
         Record an attempt's outcome, end the lease, and drop the content once every outcome is final.
 
-        The settlement's notice is stored in the same transaction: either both are there or neither. Fires with
-        False, and records nothing, where this gateway no longer holds the lease (it ran out and was taken by
-        another, or the message was settled before); with True otherwise, and where the notice is found stored,
-        which says that this very settlement was recorded before. A lease that ran out but that nobody took
-        still counts as held. Fails with QueueError where the outcomes are not of open
+        The settlement's notice is stored in the same transaction: either both are there or neither. Where it is
+        found stored, this very settlement was recorded before, which fires with True.
+
+        Fires with False, and records nothing, where this gateway no longer holds the lease (it ran out and
+        was taken by another, or the message was settled before); with True otherwise. A lease that ran out but
+        that nobody took still counts as held. Fails with QueueError where the outcomes are not of open
         recipients, or leave some open without a `due_at`.
         """
 

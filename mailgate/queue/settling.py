@@ -101,14 +101,15 @@ def settle(
     ids = list({settlement.id for settlement in settlements})
     for message, position, status in connection.execute(_HELD, {"ids": ids, "held": lease}):
         held.setdefault(message, {})[position] = status
-    lost = [each.notice for each in settlements if each.notice is not None and each.id not in held]
-    told_before = already_stored(connection, lost) if lost else frozenset()
+    notices = [each.notice for each in settlements if each.notice is not None]
+    told_before = already_stored(connection, notices) if notices else frozenset()
     results: list[bool | QueueError] = []
     changes = _Changes(ahead)
     for settlement in settlements:
         recipients = held.get(settlement.id)
-        if recipients is None:
-            results.append(settlement.notice is not None and settlement.notice.id in told_before)
+        recorded = settlement.notice is not None and settlement.notice.id in told_before
+        if recorded or recipients is None:
+            results.append(recorded)
             continue
         try:
             status = _resulting_status(settlement, recipients)

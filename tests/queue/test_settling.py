@@ -163,9 +163,15 @@ def test_a_settlement_that_makes_no_sense_stores_no_notice(connection, leased, n
     assert find(connection, leased.client, notice.id, now) is None
 
 
-def test_a_settlement_that_was_recorded_before_is_known_by_its_notice(connection, leased, new_message, now):
-    settlement = failed(leased, now, notice_of(leased, new_message))
-    other = failed(leased, now, notice_of(leased, new_message))
+@pytest.mark.parametrize("due_in", [None, 0.0])
+def test_a_settlement_that_was_recorded_before_is_known_by_its_notice(
+    connection, leased, new_message, now, due_in
+):
+    settlement = failed(leased, now, notice_of(leased, new_message), None if due_in is None else now + due_in)
+    other = Settlement(leased.id, settlement.outcomes, now, settlement.due_at, notice_of(leased, new_message))
     assert settle(connection, [settlement], "here") == [True]
     assert settle(connection, [other, settlement], "here") == [False, True]
-    assert len(claim(connection, 10, "there", now)) == 1
+    claims = claim(connection, 10, "here", now)
+    assert len(claims) == (1 if due_in is None else 2)
+    assert settle(connection, [settlement], "here") == [True], "though the rest of it is this gateway's again"
+    assert find(connection, leased.client, leased.id, now).attempts == 1

@@ -16,7 +16,8 @@ from mailgate.model.outcome import Reply, Status
 from mailgate.model.submission import check_content
 from mailgate.wire.headers import decoded
 from mailgate.wire.mime import Draft, Undelivered, UndeliveredRecipient, compose, compose_report
-from mailgate.wire.mime.report import MAX_HEADER_OCTETS, MAX_TEXT
+from mailgate.wire.mime.report import MAX_HEADER_OCTETS
+from mailgate.wire.mime.status import MAX_TEXT
 from mailgate.wire.smtp.replies import printable
 
 OPS = Address("ops", "x.kr")
@@ -291,7 +292,14 @@ def test_the_status_is_of_the_class_of_the_outcome(status, reply, told):
 
 
 @pytest.mark.parametrize(
-    ("host", "told"), [("10.0.0.5", "dns; [10.0.0.5]"), ("fd00::5", "dns; [fd00::5]"), ("메일", None), ("", None)]
+    ("host", "told"),
+    [
+        ("10.0.0.5", "dns; [10.0.0.5]"),
+        ("fd00::5", "dns; [fd00::5]"),
+        ("fe80::1%\r\nX: y", None),
+        ("메일", None),
+        ("", None),
+    ],
 )
 def test_a_server_is_named_where_one_spoke(host, told):
     reply = Reply(550, "5.1.1", "no", host)

@@ -2,7 +2,8 @@
 
 from mailgate.wire.mime.compose import Attachment, Draft, compose
 from mailgate.wire.mime.fields import header_fields
-from mailgate.wire.mime.report import Undelivered, UndeliveredRecipient, compose_report
+from mailgate.wire.mime.report import Undelivered, compose_report
+from mailgate.wire.mime.status import UndeliveredRecipient
 from mailgate.wire.mime.trace import Trace, stamp
 
 __all__ = [

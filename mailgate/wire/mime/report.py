@@ -7,45 +7,26 @@ What servers said and what stood in the original's header is other people's text
 import re
 from binascii import b2a_qp
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from mailgate.model.address import Address, Mailbox
-from mailgate.model.outcome import Reply, Status
+from mailgate.model.outcome import Status
 from mailgate.model.submission import has_long_line
 from mailgate.wire.address import display
 from mailgate.wire.headers import decoded
 from mailgate.wire.mime.bodies import Part, text_part
-from mailgate.wire.mime.fields import fold, header_fields, mailbox_list, typed, unstructured
+from mailgate.wire.mime.fields import fold, header_fields, mailbox_list, unstructured
 from mailgate.wire.mime.multipart import Boundaries
+from mailgate.wire.mime.status import MAX_TEXT, UndeliveredRecipient, codes, delivery_status, shown
 from mailgate.wire.mime.trace import date_time
-from mailgate.wire.smtp.replies import printable
 
 MAX_HEADER_OCTETS = 64 * 1024
 """Of the original's header, that much is returned at most: whole fields."""
-
-MAX_TEXT = 500
-"""Characters of a server's reply."""
 
 MAX_SUBJECT = 200
 
 _NAME = "Mail Delivery System"
 _LOCAL_PART = "MAILER-DAEMON"
-_EXPIRED = "4.4.7"
-"""Delivery time expired (RFC 3463 section 3.5), persistent and transient: sent anew, it may well arrive."""
-
-_FAILED = "5.0.0"
-_QCHAR = re.compile(r"[!-*,-<>-\[\]-~]")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
-_HOST = re.compile(r"[A-Za-z0-9_.-]{1,255}")
-
-
-@dataclass(frozen=True, slots=True)
-class UndeliveredRecipient:
-    """A recipient that the message will not reach: `failed` or `expired`, and what decided it, where known."""
-
-    address: str
-    status: Status
-    reply: Reply | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +66,14 @@ def compose_report(undelivered: Undelivered, *, to: Address, hostname: str, mess
     of RFC 6533.
     """
     raw = to.needs_smtputf8
-    status = _status_part(undelivered, hostname, raw=raw)
+    status = delivery_status(
+        undelivered.recipients,
+        envelope_id=undelivered.id,
+        hostname=hostname,
+        accepted_at=undelivered.accepted_at,
+        ended_at=undelivered.ended_at,
+        raw=raw,
+    )
     header = _header_part(undelivered.content, raw=raw)
     text = text_part("plain", _text(undelivered, hostname))
     parts = [text, status, header]
@@ -116,7 +104,7 @@ def _text(undelivered: Undelivered, hostname: str) -> str:
     facts = (
         ("제목 / Subject", _subject(undelivered.content)),
         ("보낸 사람 / Sender", display(undelivered.sender)),
-        ("클라이언트 / Client", _shown(undelivered.client, MAX_TEXT)),
+        ("클라이언트 / Client", shown(undelivered.client, MAX_TEXT)),
         ("접수 / Accepted", date_time(undelivered.accepted_at)),
         ("끝난 때 / Given up", date_time(undelivered.ended_at)),
         ("시도 / Attempts", str(undelivered.attempts)),
@@ -144,75 +132,8 @@ def _reason(recipient: UndeliveredRecipient) -> str:
     reply = recipient.reply
     if reply is None:
         return verdict
-    who = f"{_shown(reply.host, MAX_TEXT)}: " if reply.host else ""
-    return f"{verdict}: {who}{' '.join((*_codes(reply), _shown(reply.text, MAX_TEXT)))}".rstrip()
-
-
-def _status_part(undelivered: Undelivered, hostname: str, *, raw: bool) -> Part:
-    fields = [
-        fold("Original-Envelope-Id", [undelivered.id]),
-        fold("Reporting-MTA", ["dns;", hostname]),
-        f"Arrival-Date: {date_time(undelivered.accepted_at)}\r\n",
-    ]
-    for recipient in undelivered.recipients:
-        fields += ["\r\n", *_recipient_fields(recipient, undelivered.ended_at, raw=raw)]
-    octets = "".join(fields).encode()
-    if octets.isascii():
-        return Part("Content-Type: message/delivery-status\r\n", (octets,), literal=True)
-    head = "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n"
-    return Part(head, (octets,), literal=True)
-
-
-def _recipient_fields(recipient: UndeliveredRecipient, ended_at: float, *, raw: bool) -> list[str]:
-    fields = [
-        _final_recipient(recipient.address, raw=raw),
-        "Action: failed\r\n",
-        f"Status: {_status(recipient)}\r\n",
-    ]
-    reply = recipient.reply
-    if reply is None:
-        return fields
-    host = _mta_name(reply.host)
-    if host is not None:
-        fields.append(fold("Remote-MTA", ["dns;", host]))
-    # Without a Remote-MTA the code is the gateway's own (RFC 3464 section 2.3.6).
-    kind = "smtp" if reply.host else "X-mailgate"
-    fields.append(typed("Diagnostic-Code", kind, _codes(reply), _shown(reply.text, MAX_TEXT), raw=raw))
-    if reply.host:
-        fields.append(f"Last-Attempt-Date: {date_time(ended_at)}\r\n")
-    return fields
-
-
-def _final_recipient(address: str, *, raw: bool) -> str:
-    if address.isascii():
-        return fold("Final-Recipient", ["rfc822;", address])
-    return fold("Final-Recipient", ["utf-8;", address if raw else _xtext(address)])
-
-
-def _xtext(address: str) -> str:
-    """Return the utf-8-addr-xtext of RFC 6533 section 3."""
-    return "".join(c if _QCHAR.fullmatch(c) else f"\\x{{{ord(c):02X}}}" for c in address)
-
-
-def _status(recipient: UndeliveredRecipient) -> str:
-    """Return the Status (RFC 3464 section 2.3.4): what the server gave, where its class is the outcome's."""
-    enhanced = "" if recipient.reply is None else recipient.reply.enhanced
-    default = _EXPIRED if recipient.status is Status.EXPIRED else _FAILED
-    if enhanced[:2] != default[:2]:
-        return default
-    return ".".join(str(int(number)) for number in enhanced.split("."))
-
-
-def _codes(reply: Reply) -> list[str]:
-    return [str(reply.code), reply.enhanced] if reply.enhanced else [str(reply.code)]
-
-
-def _mta_name(host: str) -> str | None:
-    """Return the name of a server as the type ``dns`` has it, None for what is no name."""
-    try:
-        return f"[{ip_address(host)}]"
-    except ValueError:
-        return host if _HOST.fullmatch(host) else None
+    who = f"{shown(reply.host, MAX_TEXT)}: " if reply.host else ""
+    return f"{verdict}: {who}{' '.join((*codes(reply), shown(reply.text, MAX_TEXT)))}".rstrip()
 
 
 def _header_part(content: bytes, *, raw: bool) -> Part:
@@ -240,12 +161,6 @@ def _returned_header(content: bytes) -> bytes:
 def _subject(content: bytes) -> str:
     for name, value in header_fields(_returned_header(content)):
         if name.lower() == "subject":
-            # What is shown can't be longer than what it was decoded from.
-            return _shown(decoded(value[: MAX_SUBJECT * 20]), MAX_SUBJECT)
+            # Room for so many characters, however they are encoded, and a bound for what was made to be long.
+            return shown(decoded(value[: MAX_SUBJECT * 20]), MAX_SUBJECT)
     return ""
-
-
-def _shown(text: str, length: int) -> str:
-    """Return other people's text as one printable line of so many characters at most."""
-    line = printable(text.encode(errors="replace")).strip()
-    return line if len(line) <= length else line[: length - 1] + "…"
