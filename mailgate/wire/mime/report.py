@@ -106,18 +106,18 @@ def _text(undelivered: Undelivered, hostname: str) -> str:
         ("보낸 사람 / Sender", display(undelivered.sender)),
         ("클라이언트 / Client", shown(undelivered.client, MAX_TEXT)),
         ("접수 / Accepted", date_time(undelivered.accepted_at)),
-        ("끝난 때 / Given up", date_time(undelivered.ended_at)),
+        ("종료 / Given up", date_time(undelivered.ended_at)),
         ("시도 / Attempts", str(undelivered.attempts)),
         ("메일 번호 / Id", undelivered.id),
     )
     lines = [
         f"메일 게이트웨이({hostname})가 자동으로 보내는 알림입니다.",
         "다음 메일이 아래 받는 사람에게 전달되지 않았으며, 다시 시도하지 않습니다.",
-        "아직 필요한 메일이면 원인을 없앤 뒤 새로 보내 주십시오.",
+        "아직 필요한 메일이면 원인을 해결한 뒤 새로 보내 주십시오.",
         "",
         f"This is an automatic notice of the mail gateway {hostname}.",
         "The following message did not reach the recipients below, and is not tried again.",
-        "If it is still needed, mend the cause and send it anew.",
+        "If it is still needed, resolve the cause and send it again.",
         "",
         *(f"{name}: {value}" for name, value in facts if value),
     ]
