@@ -23,6 +23,7 @@ from mailgate.doors.lines import LineDoor, make_line_door
 from mailgate.doors.lines.spool import Spools
 from mailgate.enrolment import Enrolment
 from mailgate.intake import Admission, Intake, Limits
+from mailgate.model.address import Address
 from mailgate.model.journal import Journal
 from mailgate.model.refusal import Refusal
 from mailgate.ops.counting import CountingJournal
@@ -61,12 +62,17 @@ def compose(settings: Settings, reactor: Reactor, log: Journal, wall: Callable[[
     calendar's seconds since the epoch. Raises StartError.
     """
     journal = CountingJournal(log)
+
+    def bounces(client: str) -> Address | None:
+        # Of the settings as they are by then: a reload replaces the directory.
+        return intake.directory.bounces(client)
+
     try:
         trust = ServerTrust(settings.tls, journal, reactor, wall)
         queue = make_queue(settings.queue, reactor, clock=reactor, wall=wall)
         queue.check()
         upstreams = make_upstream_tls(settings.delivery)
-        dispatcher = make_dispatcher(settings.delivery, queue, reactor, wall, journal, upstreams)
+        dispatcher = make_dispatcher(settings.delivery, queue, reactor, wall, journal, upstreams, bounces)
     except (TrustError, QueueError, DeliveryError) as error:
         raise StartError(str(error)) from error
     spool_directory = queue.directory or Path(tempfile.gettempdir())

@@ -83,7 +83,7 @@ def _line(door: str, verdict: ClientIdentity | Refusal) -> str:
 
 def _rules(rules: ClientRules) -> Iterator[str]:
     described = rules.describe()
-    for name in ("senders", "recipients", "rate", "quota", "max_message"):
+    for name in ("senders", "recipients", "rate", "quota", "max_message", "bounces"):
         value = described[name]
         if value is not None:
             yield f"      {name + ':':<13}{', '.join(value) if isinstance(value, list) else value}"

@@ -11,14 +11,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.bounces import Bouncer
 from mailgate.delivery.claimer import Claimer
 from mailgate.delivery.route import Route, UnreachableError
 from mailgate.delivery.settler import Settler
 from mailgate.delivery.workload import Workload
 from mailgate.model.journal import Journal
 from mailgate.model.outcome import Outcome, Reply, Status
-from mailgate.model.retry import RetrySchedule
-from mailgate.queue.interface import LEASE_SECONDS, Claim, Queue, Settlement
+from mailgate.queue.interface import LEASE_SECONDS, Claim, NewMessage, Queue, Settlement
 
 SWEEP = 5.0
 """How often, in seconds, some of what is due is looked through for what expired while no upstream works."""
@@ -49,23 +49,23 @@ class Dispatcher:
         self,
         queue: Queue,
         route: Route,
-        schedule: RetrySchedule,
+        retry_after: Callable[[int], float],
         clock: IReactorTime,
         wall: Callable[[], float],
         journal: Journal,
-        random: Callable[[], float],
+        bouncer: Bouncer,
         *,
         hold_unknown: bool = False,
     ) -> None:
         self.on_settled: Callable[[str, tuple[Outcome, ...]], None] | None = None
         self._queue = queue
         self._route = route
-        self._schedule = schedule
+        self._retry_after = retry_after
         self._clock = clock
         self._wall = wall
         self._journal = journal
-        self._random = random
         self._hold_unknown = hold_unknown
+        self._bouncer = bouncer
         self._settler = Settler(queue, clock, journal)
         self._claimer = Claimer(queue, self, clock, journal)
         self._work = Workload()
@@ -184,17 +184,27 @@ class Dispatcher:
         due_at = None
         if any(outcome.status is Status.DEFERRED for outcome in outcomes):
             left = max(0.0, claim.expires_at - wall)
-            wait = left if hold else min(self._schedule.wait(claim.attempts + 1, self._random()), left)
+            wait = left if hold else min(self._retry_after(claim.attempts + 1), left)
             due_at = now + wait
         self._record(claim, outcomes, due_at)
-        # The outcome stays in memory until it's on disk; the content need not.
-        self._work.drop_content(claim.id)
+        notice = self._bouncer.notice(claim, outcomes, wall)
+        # The outcome and its notice stay in memory until they are on disk; the content need not.
+        self._work.resize(claim.id, 0 if notice is None else len(notice.content))
         on_hold = hold and due_at is not None
-        settled = self._settler.settle(Settlement(claim.id, outcomes, wall, due_at, on_hold))
-        settled.addCallback(self._settled, claim.id, outcomes)
+        settled = self._settler.settle(Settlement(claim.id, outcomes, wall, due_at, on_hold, notice))
+        settled.addCallback(self._settled, claim.id, outcomes, notice)
 
-    def _settled(self, held: bool, message: str, outcomes: tuple[Outcome, ...]) -> None:  # noqa: FBT001 - the queue's answer
+    def _settled(
+        self,
+        held: bool,  # noqa: FBT001 - the queue's answer
+        message: str,
+        outcomes: tuple[Outcome, ...],
+        notice: NewMessage | None,
+    ) -> None:
         self._done(message)
+        if held and notice is not None:
+            self._bouncer.queued(notice, message, outcomes)
+            self.wake()
         if held and self.on_settled is not None:
             self.on_settled(message, outcomes)
 

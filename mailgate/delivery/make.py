@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
+from mailgate.delivery.bounces import Bouncer
 from mailgate.delivery.connector import Connector
 from mailgate.delivery.dispatcher import Dispatcher
 from mailgate.delivery.errors import DeliveryError
@@ -13,6 +14,7 @@ from mailgate.delivery.pool import Limits, Pool
 from mailgate.delivery.route import Route, Upstream
 from mailgate.delivery.settings import DeliverySettings, UpstreamSettings
 from mailgate.delivery.tls import UpstreamTls, upstream_tls
+from mailgate.model.address import Address
 from mailgate.model.journal import Journal
 from mailgate.queue.interface import Queue
 
@@ -31,12 +33,14 @@ def make_dispatcher(
     wall: Callable[[], float],
     journal: Journal,
     tls: Sequence[UpstreamTls | None],
+    bounces: Callable[[str], Address | None],
 ) -> Dispatcher:
     """
     Return the dispatcher for the given settings, not yet started.
 
     `reactor` also connects and resolves names; `wall` tells the calendar's seconds since the epoch. `tls` is that
-    towards each upstream, as `make_upstream_tls` returns it. Raises DeliveryError with a sentence.
+    towards each upstream, as `make_upstream_tls` returns it; `bounces` gives whom to tell of a client's messages
+    that end undelivered. Raises DeliveryError with a sentence.
     """
     if not settings.upstreams:
         raise DeliveryError("there is no [[upstream]] to deliver to")
@@ -47,14 +51,16 @@ def make_dispatcher(
         for upstream, each in zip(settings.upstreams, tls, strict=True)
     ]
     route = Route(upstreams, reactor, journal)
+    jitter = random.random
+    bouncer = Bouncer(settings.hostname, settings.schedule.give_up_after, bounces, journal)
     return Dispatcher(
         queue,
         route,
-        settings.schedule,
+        lambda attempts: settings.schedule.wait(attempts, jitter()),
         reactor,
         wall,
         journal,
-        random.random,
+        bouncer,
         hold_unknown=settings.hold_unknown,
     )
 

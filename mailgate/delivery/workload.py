@@ -50,17 +50,17 @@ class Workload:
         self._clients[load.client] += 1
         self._octets += load.octets
 
-    def drop_content(self, message: str) -> None:
-        """Count no longer what the message's content takes up."""
+    def resize(self, message: str, octets: int) -> None:
+        """Count so many octets from now on for a message in work, instead of its content's."""
         load = self._loads[message]
-        self._octets -= load.octets
-        load.octets = 0
+        self._octets += octets - load.octets
+        load.octets = octets
 
     def remove(self, message: str) -> None:
         """Forget a message, if it is in work."""
         if message not in self._loads:
             return
-        self.drop_content(message)
+        self.resize(message, 0)
         client = self._loads.pop(message).client
         self._clients[client] -= 1
         if not self._clients[client]:

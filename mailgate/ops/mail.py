@@ -18,6 +18,7 @@ _PLAIN = (
     ("recipients_deferred", "Attempts for a recipient that will be repeated.", "delivery.deferred"),
     ("recipients_failed", "Recipients that were refused for good.", "delivery.failed"),
     ("recipients_expired", "Recipients that could not be delivered in time.", "delivery.expired"),
+    ("bounces_queued", "Notices of messages that ended undelivered.", "bounce.queued"),
     ("outcomes_unknown", "Attempts that ended between the final dot and its reply.", "delivery.outcome_unknown"),
     ("leases_lost", "Outcomes that came when another gateway had the message.", "delivery.lease_lost"),
     ("queue_errors", "Questions and messages that the queue could not take.", "queue.error"),

@@ -96,7 +96,7 @@ def accept(
     time is `ahead` of it. `again` where these very messages were given before and nobody knows
     whether they were committed.
     """
-    stored_before = _stored(connection, messages) if again else frozenset()
+    stored_before = already_stored(connection, messages) if again else frozenset()
     known = _known_keys(connection, messages)
     usage = _Usage(connection, messages)
     results: list[Receipt | IdempotencyKeyReusedError | QuotaExceededError] = []
@@ -131,7 +131,8 @@ def window_start(period: float, now: float) -> float:
     return now // period * period
 
 
-def _stored(connection: Connection, messages: Iterable[NewMessage]) -> frozenset[str]:
+def already_stored(connection: Connection, messages: Iterable[NewMessage]) -> frozenset[str]:
+    """Return the ids of those messages that are stored."""
     ids = [message.id for message in messages]
     return frozenset(connection.execute(_STORED, {"ids": ids}).scalars())
 
@@ -254,8 +255,8 @@ def _insert(connection: Connection, messages: Sequence[NewMessage], lease: str, 
 
 
 def _message_row(message: NewMessage, lease: str, now: float, ahead: float, turns: Turns) -> dict[str, object]:
-    due_at = now + LEASE_SECONDS if message.lease else message.due_at
-    waits = message.lease or message.scheduled_at is not None
+    scheduled = message.scheduled_at is not None
+    due_at = now + LEASE_SECONDS if message.lease else message.due_at if scheduled else now
     return {
         "id": message.id,
         "message_id": message.message_id,
@@ -270,11 +271,11 @@ def _message_row(message: NewMessage, lease: str, now: float, ahead: float, turn
         "created_at": message.created_at,
         "scheduled_at": message.scheduled_at,
         "expires_at": message.expires_at,
-        "status": "queued" if message.scheduled_at is None else "scheduled",
+        "status": "scheduled" if scheduled else "queued",
         "attempts": 0,
         "lease": lease if message.lease else None,
         "due_at": due_at + ahead,
         "finished_at": None,
-        "turn": None if waits else turns.take(message.client),
+        "turn": None if message.lease or scheduled else turns.take(message.client),
         "waiting_since": now + ahead,
     }

@@ -169,6 +169,7 @@ class Settlement:
 
     `settled_at` is of the calendar; `due_at` is when the deferred ones are tried again, by the gateway's clock,
     None if none is deferred. `on_hold` keeps them from being tried: at `due_at` they expire.
+    `notice` is a message that tells of the outcome, to be stored with it: without a key, a quota and a lease.
     """
 
     id: str
@@ -176,6 +177,7 @@ class Settlement:
     settled_at: float
     due_at: float | None
     on_hold: bool = False
+    notice: NewMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,9 @@ class Queue(Protocol):
     def settle(self, settlement: Settlement) -> Deferred[bool]:
         """
         Record an attempt's outcome, end the lease, and drop the content once every outcome is final.
+
+        The settlement's notice is stored in the same transaction: either both are there or neither. Where it is
+        found stored, this very settlement was recorded before, which fires with True.
 
         Fires with False, and records nothing, where this gateway no longer holds the lease (it ran out and
         was taken by another, or the message was settled before); with True otherwise. A lease that ran out but

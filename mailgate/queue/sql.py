@@ -95,7 +95,7 @@ class SqlQueue:
 
     def settle(self, settlement: Settlement) -> Deferred[bool]:
         """Record how an attempt ended, as Queue says."""
-        return self._write(settlement)
+        return self._write(settlement, 0 if settlement.notice is None else len(settlement.notice.content))
 
     def renew(self, ids: Sequence[str], now: float) -> Deferred[None]:
         """Extend leases of this gateway, as Queue says."""

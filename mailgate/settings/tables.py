@@ -106,6 +106,7 @@ class ClientTable(Table, frozen=True):
     rate: str | None = None
     quota: str | None = None
     max_message: str | None = None
+    bounces: str | None = None
     enabled: bool = True
 
 

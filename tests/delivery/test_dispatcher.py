@@ -9,14 +9,16 @@ from twisted.internet.task import Clock
 from mailgate.delivery import dispatcher as module
 from mailgate.delivery import workload
 from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.bounces import Bouncer
 from mailgate.delivery.dispatcher import Dispatcher
 from mailgate.delivery.errors import UpstreamError
 from mailgate.delivery.health import Health
 from mailgate.delivery.pool import Limits, Pool
 from mailgate.delivery.route import Route, Upstream
+from mailgate.model.address import Address
 from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.model.retry import RetrySchedule
-from mailgate.queue.interface import LEASE_SECONDS, QueueError
+from mailgate.queue.interface import LEASE_SECONDS, Claim, QueueError
 
 QUEUED = Reply(250, "2.0.0", "queued", "smtp.internal")
 LATER = Reply(451, "4.3.0", "나중에", "smtp.internal")
@@ -74,6 +76,8 @@ class MemoryQueue:
             if self.leases.pop(settlement.id, None) is None:
                 return False
             self.settled.setdefault(settlement.id, []).append(settlement)
+            if settlement.notice is not None:
+                self.store(Claim.of(settlement.notice))
             if settlement.due_at is not None:
                 claim = self.claims[settlement.id]
                 open_ones = {o.position for o in settlement.outcomes if o.status is Status.DEFERRED}
@@ -198,14 +202,16 @@ class World:
             self.clock,
             self.journal,
         )
+        self.bounces = {}
+        bouncer = Bouncer("gate.example.com", 5 * 86400.0, self.bounces.get, self.journal)
         self.dispatcher = Dispatcher(
             self.queue,
             self.route,
-            RetrySchedule(),
+            lambda attempts: RetrySchedule().wait(attempts, 0.0),
             self.clock,
             lambda: self.clock.seconds() + self.set_by,
             self.journal,
-            lambda: 0.0,
+            bouncer,
             hold_unknown=hold_unknown,
         )
         self.set_by = 0.0
@@ -551,6 +557,66 @@ def test_a_settlement_that_fails_is_repeated_and_never_a_second_delivery(world):
     assert len(world.server.received) == 1
     assert [one for one, _ in world.settled] == [message.id]
     assert world.journal.named("delivery.settle_failed")[0]["reason"] == "the disk is gone"
+
+
+def test_what_ends_undelivered_is_told_once_and_a_notice_that_does_is_only_journaled(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.server.automatic = NEVER
+    message = world.queue.store(world.message("a@x.kr", "b@x.kr"), lease=True)
+    world.dispatcher.deliver(message)
+    [told] = world.journal.named("bounce.queued")
+    assert (told["about"], told["undelivered"]) == (message.id, 2)
+    assert [each.id for each in world.server.received] == [message.id, told["message"]]
+    assert world.server.received[1].sender == ""
+    assert [each["message"] for each in world.journal.named("delivery.failed")] == [message.id] * 2 + [
+        told["message"]
+    ]
+    assert list(world.queue.settled) == [message.id, told["message"]]
+
+
+def test_who_ends_later_is_told_of_in_a_notice_of_its_own(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.server.automatic = None
+    expires_at = world.clock.seconds() + 20
+    message = world.queue.store(world.message("a@x.kr", "b@x.kr", expires_at=expires_at), lease=True)
+    world.dispatcher.deliver(message)
+    world.server.sending[0].answer(NEVER, LATER)
+    world.server.sending[0].answer(QUEUED)
+    world.server.automatic = LATER
+    world.pass_time(21)
+    assert [each["undelivered"] for each in world.journal.named("bounce.queued")] == [1, 1]
+
+
+def test_a_settlement_that_is_repeated_carries_the_very_same_notice(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.server.automatic = NEVER
+    message = world.queue.store(world.message(), lease=True)
+    seen = []
+    settle = world.queue.settle
+
+    def watched(settlement):
+        seen.append(settlement)
+        return settle(settlement)
+
+    world.queue.settle = watched
+    world.queue.broken = True
+    world.dispatcher.deliver(message)
+    assert world.dispatcher._octets == len(seen[0].notice.content), "the notice waits in memory"
+    world.pass_time(5)
+    world.queue.broken = False
+    world.pass_time(15)
+    tries = [each.notice.id for each in seen if each.id == message.id]
+    assert len(tries) > 1
+    assert set(tries) == {world.journal.named("bounce.queued")[0]["message"]}
+    assert len(world.journal.named("bounce.queued")) == 1
+
+
+def test_a_lost_lease_tells_nobody(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.server.automatic = NEVER
+    world.dispatcher.deliver(world.message())
+    assert world.journal.named("delivery.lease_lost")
+    assert not world.journal.named("bounce.queued")
 
 
 def test_outcomes_that_wait_are_written_as_soon_as_the_queue_takes_one_again(world):

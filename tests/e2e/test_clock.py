@@ -18,7 +18,7 @@ HOURS = pytest.mark.parametrize("hours", [-5, 5])
 
 
 BEGIN = 6
-"""Hours by which the calendar is ahead at first: set back, it must not come to before the certificates were made."""
+"""Hours by which the calendar is ahead at first: set back, it isn't yet before the certificates were made."""
 
 
 @pytest.fixture

@@ -51,12 +51,14 @@ def test_counters_begin_at_zero_and_go_up():
     journal.record("request.refused", reason="client_unknown")
     journal.record("delivery.accepted", host="smtp1")
     journal.record("delivery.outcome_unknown")
+    journal.record("bounce.queued", undelivered=7)
     journal.record("upstream.down", upstream="smtp1:25")
     after = metrics(journal, Backlog())
     assert after["mailgate_messages_accepted_total"] == 3
     assert after['mailgate_messages_refused_total{reason="rate_limited"}'] == 2
     assert after['mailgate_messages_refused_total{reason="client_unknown"}'] == 1
     assert after["mailgate_recipients_delivered_total"] == 1
+    assert after["mailgate_bounces_queued_total"] == 1
     assert after["mailgate_outcomes_unknown_total"] == 1
     assert after['mailgate_upstream_failures_total{upstream="smtp1:25"}'] == 1
 

@@ -250,6 +250,20 @@ def test_a_lost_answer_to_commit_stores_nothing_twice(postgresql, cable, url, tu
     lose_an_answer_to_commit(cable, through, turns, clock, messages, new_message)
 
 
+def test_a_lost_answer_to_commit_makes_no_second_notice(postgresql, cable, url, turns, clock, new_message, now):
+    queue = open_queue(
+        QueueSettings(url=url.replace(f":{postgresql.port}/", f":{cable.port}/")), turns, clock=clock
+    )
+    message, notice = new_message(lease=True), new_message(sender="", recipients=("ops@example.com",))
+    turns.wait(queue.accept(message))
+    cable.cut.set()
+    outcomes = tuple(Outcome(position, Status.FAILED, None) for position in (0, 1))
+    assert turns.wait(queue.settle(Settlement(message.id, outcomes, now, None, notice=notice))) is True
+    assert cable.cuts == 1
+    assert [each.id for each in turns.wait(queue.claim(10, now))] == [notice.id]
+    turns.wait(queue.close())
+
+
 @pytest.mark.parametrize("key", [None, "열쇠"])
 def test_nor_where_the_commit_is_still_under_way(cluster, turns, clock, new_message, key):
     """The second try runs into what the first one stores at that moment."""

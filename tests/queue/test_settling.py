@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.queue.accepting import accept
-from mailgate.queue.interface import LEASE_SECONDS, QueueError, Settlement
+from mailgate.queue.interface import LEASE_SECONDS, Claim, QueueError, Settlement
 from mailgate.queue.leasing import claim
 from mailgate.queue.records import find, next_due
 from mailgate.queue.schema import CONTENTS
@@ -121,3 +121,59 @@ def test_a_settled_recipient_keeps_its_outcome(connection, leased, now):
     again = Settlement(leased.id, (Outcome(0, Status.FAILED, UNKNOWN),), now, now)
     [result] = settle(connection, [again], "here", now)
     assert isinstance(result, QueueError)
+
+
+def notice_of(message, new_message, **changed):
+    return new_message(client=message.client, door="bounce", sender="", recipients=("ops@example.com",), **changed)
+
+
+def failed(message, now, notice, due_at=None):
+    second = Status.FAILED if due_at is None else Status.DEFERRED
+    outcomes = (Outcome(0, Status.FAILED, UNKNOWN), Outcome(1, second, BUSY))
+    return Settlement(message.id, outcomes, now, due_at, notice=notice)
+
+
+@pytest.mark.parametrize("due_in", [None, 30.0])
+def test_a_notice_is_stored_with_the_outcome_it_tells(connection, leased, new_message, now, due_in):
+    notice = notice_of(leased, new_message)
+    settlement = failed(leased, now, notice, None if due_in is None else now + due_in)
+    assert settle(connection, [settlement], "here", now) == [True]
+    assert find(connection, leased.client, leased.id, now).recipients[0].status is Status.FAILED
+    [claimed] = claim(connection, 10, "there", now)
+    assert claimed == Claim.of(notice)
+    assert next_due(connection) == (now + LEASE_SECONDS if due_in is None else now + due_in)
+
+
+def test_a_notice_is_due_in_the_queues_time(connection, leased, new_message, now):
+    settle(connection, [failed(leased, now, notice_of(leased, new_message))], "here", now, ahead=7.0)
+    assert next_due(connection) == now + 7.0
+
+
+def test_a_lost_lease_stores_no_notice(connection, leased, new_message, now):
+    claim(connection, 1, "there", now + LEASE_SECONDS)
+    notice = notice_of(leased, new_message)
+    assert settle(connection, [failed(leased, now, notice)], "here", now) == [False]
+    assert find(connection, leased.client, notice.id, now) is None
+
+
+def test_a_settlement_that_makes_no_sense_stores_no_notice(connection, leased, new_message, now):
+    notice = notice_of(leased, new_message)
+    [result] = settle(connection, [Settlement(leased.id, (), now, None, notice=notice)], "here", now)
+    assert isinstance(result, QueueError)
+    assert find(connection, leased.client, notice.id, now) is None
+
+
+@pytest.mark.parametrize("due_in", [None, 0.0])
+def test_a_settlement_that_was_recorded_before_is_known_by_its_notice(
+    connection, leased, new_message, now, due_in
+):
+    settlement = failed(leased, now, notice_of(leased, new_message), None if due_in is None else now + due_in)
+    other = Settlement(
+        leased.id, settlement.outcomes, now, settlement.due_at, notice=notice_of(leased, new_message)
+    )
+    assert settle(connection, [settlement], "here", now) == [True]
+    assert settle(connection, [other, settlement], "here", now) == [False, True]
+    claims = claim(connection, 10, "here", now)
+    assert len(claims) == (1 if due_in is None else 2)
+    assert settle(connection, [settlement], "here", now) == [True], "though the rest of it is this gateway's again"
+    assert find(connection, leased.client, leased.id, now).attempts == 1

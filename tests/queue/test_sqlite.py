@@ -231,6 +231,30 @@ def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(impatient, turns, 
     assert turns.wait(impatient.accept(huge)).id == huge.id
 
 
+def test_on_a_full_disk_a_notice_takes_the_room_of_what_it_is_about_or_waits(impatient, turns, new_message, now):
+    event.listen(impatient.engine, "connect", lambda driver, _: driver.execute("PRAGMA max_page_count=60"))
+    small = new_message(lease=True)
+    turns.wait(impatient.accept(small))
+    others = [new_message(lease=True, content=b"x" * 5000) for _ in range(60)]
+    stored = [message for message in others if fits(impatient.accept(message), turns)]
+    assert 3 < len(stored) < 60
+
+    def undelivered(message, size):
+        outcomes = tuple(Outcome(position, Status.FAILED, None) for position in (0, 1))
+        notice = new_message(sender="", recipients=("ops@example.com",), content=b"x" * size)
+        return Settlement(message.id, outcomes, now, None, notice=notice)
+
+    waiting = undelivered(small, 20_000)
+    with pytest.raises(QueueError, match="the disk is full"):
+        turns.wait(impatient.settle(waiting))
+    assert turns.wait(impatient.find(small.client, small.id)).status is Status.SENDING
+    assert turns.wait(impatient.settle(undelivered(stored.pop(), 4000))) is True
+    for message in stored:
+        turns.wait(impatient.settle(finished(message, now)))
+    assert turns.wait(impatient.settle(waiting)) is True
+    assert waiting.notice.id in {each.id for each in turns.wait(impatient.claim(10, now))}
+
+
 def test_a_locked_file_fails_the_calls_and_heals(impatient, path, turns, new_message, now):
     first = new_message()
     turns.wait(impatient.accept(first))
