@@ -1,6 +1,7 @@
 """The queue in a PostgreSQL database that several gateways share: everything that holds for PostgreSQL alone."""
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,6 +72,9 @@ _CONFLICTS = frozenset({"23505", "40001", "40P01"})
 
 _SAME_UPGRADE = _CONFLICTS | {"42P07"}
 """What two upgrades at once may meet: the other one has just made the table."""
+
+_PARAMETER = re.compile(r'(?:invalid connection option|bad value for) "?(\w+)')
+"""What the driver itself says of a connection's parameters, before it asks any server."""
 
 _UPGRADES = 3
 _LONGEST_TEXT = 300
@@ -173,6 +177,9 @@ class PostgresqlDatabase:
             # libpq's own text; it names hosts, users and databases, never a password or a message's content.
             text = " ".join(str(error.orig).split())[:_LONGEST_TEXT]
             return QueueError(f"{self._name} can't be reached: {text}")
+        parameter = _PARAMETER.match(str(error.orig))
+        if parameter is not None:
+            return QueueError(f"{self._name} can't be reached: its URL's parameter {parameter[1]} is of no use")
         return QueueError(f"{self._name} couldn't take this ({type(error.orig).__name__})")
 
     def concerns_all(self, error: Exception) -> bool:

@@ -418,6 +418,12 @@ def test_a_server_that_is_not_there_is_named_and_the_password_is_not(turns, cloc
     assert "geheim" not in told + repr(QueueSettings(url=text))
 
 
+@pytest.mark.parametrize("parameter", ["sslmod", "connect_timeout"])
+def test_a_parameter_of_no_use_is_named_and_its_value_is_not(turns, clock, parameter):
+    told = refused(f"postgresql+psycopg://gate@127.0.0.1/mail?{parameter}=geheim", turns, clock)
+    assert told == f"the queue 127.0.0.1:5432/mail can't be reached: its URL's parameter {parameter} is of no use"
+
+
 def test_a_user_that_may_not_is_told_so(postgresql, turns, clock):
     url = postgresql.new_database()
     postgresql.ask("CREATE ROLE stranger LOGIN")
