@@ -128,7 +128,7 @@ def compose(settings: Settings, reactor: Reactor, log: Journal, wall: Callable[[
         registry.register(
             CountsCollector("mailgate_reloads", "Reloads, by outcome.", "outcome", lambda: reloader.outcomes)
         )
-        registry.register(MailCollector(journal, backlog, dispatcher.upstreams))
+        registry.register(MailCollector(journal, backlog, dispatcher.upstreams, dispatcher.connections))
         site = make_site(registry, lambda: _not_ready(intake, admission, queue), dispatcher.upstreams)
         ports.append(Ports(reactor, "ops", settings.ops.listen, site))
     return Stages(

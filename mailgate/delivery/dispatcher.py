@@ -77,7 +77,11 @@ class Dispatcher:
 
     def upstreams(self) -> dict[str, bool]:
         """Return of each upstream, by its name, whether it is believed to work."""
-        return self._route.states
+        return {upstream.name: upstream.open for upstream in self._route.upstreams}
+
+    def connections(self) -> dict[str, dict[str, int]]:
+        """Return of each upstream, by its name, its connections: open, busy, allowed."""
+        return {upstream.name: upstream.connections for upstream in self._route.upstreams}
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -85,6 +89,7 @@ class Dispatcher:
         renewal, purge = self._loops
         renewal.start(LEASE_SECONDS / 3, now=False)
         purge.start(PURGE)
+        self._route.start()
         self._claimer.start()
 
     def stop(self) -> Deferred[None]:

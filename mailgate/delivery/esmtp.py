@@ -65,6 +65,7 @@ class SmtpConnection(smtp.ESMTPClient):
     One connection to an upstream, which carries any number of messages, one after the other.
 
     `ready` fires once mail may be sent, or fails with UpstreamError. `lost` fires when the connection is gone.
+    `heard_at` is when the server last said something, or was given a message, by the clock.
     The connection ends itself on anything that is not SMTP, on a timeout and on a 421.
     """
 
@@ -91,6 +92,7 @@ class SmtpConnection(smtp.ESMTPClient):
         self.ready: Deferred[None] = Deferred(lambda _: self.abort())
         self.lost: Deferred[None] = Deferred()
         self.carried = 0
+        self.heard_at = clock.seconds()
         self._upstream = upstream
         self._tls = tls
         self._clock = clock
@@ -117,6 +119,7 @@ class SmtpConnection(smtp.ESMTPClient):
 
         It fires after the whole transaction, when the connection is idle again or of no more use.
         """
+        self.heard_at = self._clock.seconds()
         result = self._result = Deferred()
         transaction = self._transaction = Transaction(claim, self._extensions, self._upstream.host)
         allowance = transaction.size / self._timeouts.octets_per_second
@@ -166,6 +169,7 @@ class SmtpConnection(smtp.ESMTPClient):
 
     def dataReceived(self, data: bytes) -> None:
         """Read replies with bounds, instead of the library's lines without."""
+        self.heard_at = self._clock.seconds()
         self._reader.feed(data)
         try:
             while (reply := self._reader.next_reply()) is not None:

@@ -11,9 +11,10 @@ from mailgate.delivery.dispatcher import Dispatcher
 from mailgate.delivery.errors import DeliveryError
 from mailgate.delivery.health import Health
 from mailgate.delivery.pool import Limits, Pool
-from mailgate.delivery.route import Route, Upstream
+from mailgate.delivery.route import Route
 from mailgate.delivery.settings import DeliverySettings, UpstreamSettings
 from mailgate.delivery.tls import UpstreamTls, upstream_tls
+from mailgate.delivery.upstream import Upstream
 from mailgate.model.address import Address
 from mailgate.model.journal import Journal
 from mailgate.queue.interface import Queue
@@ -47,10 +48,10 @@ def make_dispatcher(
     if not settings.hostname.isascii():
         raise DeliveryError(f"hostname {settings.hostname!r} must be written in A-labels (xn--…)")
     upstreams = [
-        _make_upstream(upstream, each, settings.hostname, reactor)
+        _make_upstream(upstream, each, settings.hostname, reactor, journal)
         for upstream, each in zip(settings.upstreams, tls, strict=True)
     ]
-    route = Route(upstreams, reactor, journal)
+    route = Route(upstreams, reactor)
     jitter = random.random
     bouncer = Bouncer(settings.hostname, settings.schedule.give_up_after, bounces, journal)
     return Dispatcher(
@@ -66,11 +67,11 @@ def make_dispatcher(
 
 
 def _make_upstream(
-    upstream: UpstreamSettings, tls: UpstreamTls | None, hostname: str, reactor: IReactorTime
+    upstream: UpstreamSettings, tls: UpstreamTls | None, hostname: str, reactor: IReactorTime, journal: Journal
 ) -> Upstream:
     name = f"{upstream.host}:{upstream.port}"
     if tls is None and upstream.credentials is not None:
         raise DeliveryError(f'upstream {name}: a login needs TLS, and its tls is "none"')
     connector = Connector(upstream, hostname, tls, reactor)
     pool = Pool(connector.connect, reactor, Limits(connections=upstream.connections))
-    return Upstream(name, pool, Health(reactor, random.random))
+    return Upstream(name, pool, Health(reactor, random.random), reactor, journal)

@@ -21,9 +21,9 @@ class Backlog:
     oldest_seconds = 0.0
 
 
-def metrics(journal, backlog, upstreams=None):
+def metrics(journal, backlog, upstreams=None, connections=None):
     registry = CollectorRegistry()
-    registry.register(MailCollector(journal, backlog, lambda: upstreams or {}))
+    registry.register(MailCollector(journal, backlog, lambda: upstreams or {}, lambda: connections or {}))
     lines = generate_latest(registry).decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
@@ -71,7 +71,10 @@ def test_the_queue_and_the_upstreams_are_told_as_they_are():
     )
     backlog.latest = Survey({Status.DEFERRED: 5}, 0.0)
     backlog.oldest_seconds = 61.5
-    told = metrics(journal, backlog, {"smtp1:25": True, "smtp2:25": False})
+    told = metrics(
+        journal, backlog, {"smtp1:25": True, "smtp2:25": False}, {"smtp1:25": {"open": 3, "allowed": 5}}
+    )
+    assert told['mailgate_upstream_connections{state="allowed",upstream="smtp1:25"}'] == 5
     waiting = {status: told[f'mailgate_queue_messages{{status="{status}"}}'] for status in ("scheduled", "queued")}
     assert waiting == {"scheduled": 0, "queued": 0}
     assert told['mailgate_queue_messages{status="deferred"}'] == 5
