@@ -46,8 +46,8 @@ class Allowance:
         self._cut(min(opened, self.connections), now)
 
     def restart(self, now: float) -> None:
-        """Begin with one connection: the upstream has just come back, perhaps with everybody waiting for it."""
-        self._proven = max(self._proven, self.connections)
+        """Begin with one connection: the upstream has just come back, and everybody waits for it."""
+        self._proven = self._limit
         self.connections = 1
         self._grown_at = now
 

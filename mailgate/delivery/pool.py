@@ -103,6 +103,11 @@ class Pool(Generic[C]):
         return len(self.lent)
 
     @property
+    def opening(self) -> int:
+        """How many connections are being opened."""
+        return len(self._opening)
+
+    @property
     def waiting(self) -> int:
         """How many wait for a connection."""
         return len(self._waiting)

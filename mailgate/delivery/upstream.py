@@ -81,8 +81,8 @@ class Upstream:
         self._adjust()
 
     def not_connected(self, reason: str) -> None:
-        """Learn that a connection could not be made. Beside others that work it was only one too many."""
-        others = len(self._pool)
+        """Learn that a connection could not be made. Beside others that work, or yet may, it was one too many."""
+        others = len(self._pool) + self._pool.opening
         if others and self._health.open:
             self._allowance.refused(others, self._clock.seconds())
         else:
