@@ -46,8 +46,9 @@ def test_a_backlog_is_not_in_anothers_way(
     gateway.start()
     with gateway.client(OTHER) as other:
         alone = delays(other, lambda: True)
-        internal.stop()
-        send_all(gateway.client, [message(f"{number}번 알림") for number in range(BACKLOG)])
+    internal.stop()
+    send_all(gateway.client, [message(f"{number}번 알림") for number in range(BACKLOG)])
+    with gateway.client(OTHER) as other:
         waiting = other.submit(message("그 뒤의 하나"))
         internal.start()
         begun = time.monotonic()
