@@ -5,15 +5,18 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from mailgate.queue.interface import LEASE_SECONDS, Claim, PendingRecipient
+from mailgate.model.outcome import Outcome, Reply, Status
+from mailgate.queue.interface import LEASE_SECONDS, Claim, PendingRecipient, Settlement
 from mailgate.queue.schema import CONTENTS, MESSAGES, RECIPIENTS
-from mailgate.queue.settling import OPEN
+from mailgate.queue.settling import OPEN, settle
 
 CLAIM_LIMIT = 500
 """The messages that one claim takes at most."""
 
 CLAIM_OCTETS = 32 * 1024 * 1024
 """The contents that one claim brings into memory at most, unless the first message alone is larger."""
+
+_LOST = Reply(554, "5.3.0", "the gateway's queue was damaged and holds only a part of the message")
 
 _DUE = (
     sa.select(MESSAGES.c.id, MESSAGES.c.size)
@@ -56,6 +59,11 @@ _MOVE = (
     .where(MESSAGES.c.id == sa.bindparam("of"), MESSAGES.c.lease == sa.bindparam("held"))
     .values(lease=sa.bindparam("to"), due_at=sa.bindparam("until"))
 )
+_CLOSE = (
+    sa.update(MESSAGES)
+    .where(MESSAGES.c.id == sa.bindparam("of"))
+    .values(status=Status.FAILED.value, lease=None, due_at=None, finished_at=sa.bindparam("now"))
+)
 _RELEASE_ALL = (
     sa.update(MESSAGES)
     .where(MESSAGES.c.due_at.is_not(None), MESSAGES.c.lease == sa.bindparam("held"))
@@ -69,7 +77,11 @@ _RELEASE_EVERYONES = (
 
 
 def claim(connection: Connection, limit: int, lease: str, now: float) -> Sequence[Claim]:
-    """Lease up to `limit` messages that are due at `now` to the owner `lease`, the longest due first."""
+    """
+    Lease up to `limit` messages that are due at `now` to the owner `lease`, the longest due first.
+
+    What a salvaged database holds only in part fails here, for that reason, and keeps nothing else back.
+    """
     ids = _within_budget(connection.execute(_DUE, {"now": now, "limit": min(limit, CLAIM_LIMIT)}))
     if not ids:
         return []
@@ -78,6 +90,8 @@ def claim(connection: Connection, limit: int, lease: str, now: float) -> Sequenc
     for message, position, address in connection.execute(_PENDING, {"ids": ids}):
         pending[message].append(PendingRecipient(position, address))
     rows = {row.id: row for row in connection.execute(_CLAIMED, {"ids": ids})}
+    whole = {each: None for each in ids if each in rows and pending[each]}
+    _fail(connection, {each: pending[each] for each in ids if each not in whole}, lease, now)
     return [
         Claim(
             id=each,
@@ -92,8 +106,22 @@ def claim(connection: Connection, limit: int, lease: str, now: float) -> Sequenc
             created_at=rows[each].created_at,
             expires_at=rows[each].expires_at,
         )
-        for each in ids
+        for each in whole
     ]
+
+
+def _fail(connection: Connection, partial: dict[str, list[PendingRecipient]], lease: str, now: float) -> None:
+    """Settle what can't be delivered as it isn't all there; what has no recipient to tell it of is only closed."""
+    settlements = [
+        Settlement(each, tuple(Outcome(who.position, Status.FAILED, _LOST) for who in recipients), now, None)
+        for each, recipients in partial.items()
+        if recipients
+    ]
+    if settlements:
+        settle(connection, settlements, lease)
+    closed = [{"of": each, "now": now} for each, recipients in partial.items() if not recipients]
+    if closed:
+        connection.execute(_CLOSE, closed)
 
 
 def _within_budget(due: Iterable[Row[str, int]]) -> list[str]:
