@@ -64,6 +64,12 @@ class Database(Protocol):
     def conflicts(self, error: Exception) -> bool:
         """Tell whether another gateway's transaction came in between, so that the same again may succeed."""
 
+    def is_damage(self, error: Exception) -> bool:
+        """Tell whether the database itself is damaged, so that nothing more should go into it."""
+
+    def make_room(self, error: Exception) -> bool:
+        """Make room where the error says that there is none; tell whether the same again may succeed."""
+
     def is_lost(self, error: Exception) -> bool:
         """Tell whether the connection was lost, so that nobody knows whether the transaction was committed."""
 

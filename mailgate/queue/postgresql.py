@@ -191,6 +191,14 @@ class PostgresqlDatabase:
         """Tell whether another gateway came in between, so that the same again may succeed."""
         return _state(error) in _CONFLICTS
 
+    def is_damage(self, _error: Exception) -> bool:
+        """Tell that the server looks after its own files."""
+        return False
+
+    def make_room(self, _error: Exception) -> bool:
+        """Tell that nothing can be done about the server's disk from here."""
+        return False
+
     def is_lost(self, error: Exception) -> bool:
         """Tell whether the connection was lost: the server may have committed all the same."""
         return isinstance(error, DBAPIError) and error.connection_invalidated

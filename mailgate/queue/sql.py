@@ -57,7 +57,13 @@ class SqlQueue:
         return self.hang() if trouble is None else str(trouble)
 
     def hang(self) -> str | None:
-        """Return that what is being stored has been so for longer than PATIENCE, or None where it hasn't."""
+        """
+        Return that what is being stored has been so for longer than PATIENCE, or how the database is damaged.
+
+        None where nothing more keeps new mail out.
+        """
+        if self._transactions.damage is not None:
+            return str(self._transactions.damage)
         begun_at = self._transactions.begun_at
         if begun_at is None or self._clock.seconds() - begun_at < PATIENCE:
             return None

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from mailgate.queue.interface import QueueError
 from mailgate.queue.leasing import release_everyones
 from mailgate.queue.migrate import stored_revision, upgrade
+from mailgate.queue.reserve import Reserve
 from mailgate.queue.schema import REVISION
 
 BUSY_SECONDS = 5.0
@@ -44,6 +46,19 @@ _SENTENCES = {
 
 _CONCERNS_ONE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT})
 """A full disk is among them: what is smaller, or frees something, may still succeed."""
+
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""The log's index that can't grow is told as an input/output error."""
+
+_RESTART_SECONDS = 1.0
+"""The least time between two tries to let the log begin anew on a full disk."""
+
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+_ADVICE = "; it is left as it is: salvage it, or name another file (docs/operations.md)"
+
+_CHECKED = ("messages", "recipients", "idempotency_keys", "usage")
+"""The tables that every step walks, with their indexes. Contents are left out: they make up the file's size."""
 
 _MAGIC = b"SQLite format 3\0"
 """What every SQLite file but an empty one begins with (the file format's section 1.3.1)."""
@@ -73,6 +88,8 @@ class SqliteDatabase:
         self._clock = clock
         self._wall = wall
         self._ahead = 0.0
+        self._reserve = Reserve(path)
+        self._restarted_at = -_RESTART_SECONDS
         self._lock = -1
         self._identity: tuple[int, int] | None = None
         self._spare = 0
@@ -114,6 +131,7 @@ class SqliteDatabase:
         try:
             self._identity = _make_file(self._path)
             self._prepare(release=True)
+            self._reserve.take()
         except BaseException:
             os.close(self._lock)
             raise
@@ -146,15 +164,26 @@ class SqliteDatabase:
 
     def _prepare(self, *, release: bool) -> None:
         """Bring the file to the present schema, and release every lease if that is wanted."""
-        try:
-            with self.engine.connect() as connection:
-                _use_write_ahead_log(connection, self._path)
-                with connection.begin():
-                    upgrade(connection, str(self._path))
-                    if release:
-                        release_everyones(connection, self._wall())
-        except (DBAPIError, sqlite3.Error) as error:
-            raise self.explain(error) from error
+        while True:
+            try:
+                with self.engine.connect() as connection:
+                    _use_write_ahead_log(connection, self._path)
+                    with connection.begin():
+                        upgrade(connection, str(self._path))
+                        self._check_tables(connection)
+                        if release:
+                            release_everyones(connection, self._wall())
+            except (DBAPIError, sqlite3.Error) as error:
+                if not self.make_room(error):
+                    raise self.explain(error) from error
+            else:
+                return
+
+    def _check_tables(self, connection: Connection) -> None:
+        for table in _CHECKED:
+            found = connection.exec_driver_sql(f"PRAGMA quick_check({table})").scalar_one()
+            if found != "ok":
+                raise QueueError(f"the queue {self._path} is damaged{_ADVICE}")
 
     def _make_engine(self, path: Path, busy: float) -> Engine:
         engine = create_engine(
@@ -182,6 +211,7 @@ class SqliteDatabase:
         in_use: int = connection.exec_driver_sql(_IN_USE).scalar_one()
         self._spare = status.st_size - in_use
         self._ahead = self._wall() - self._clock.seconds()
+        self._reserve.take()
 
     def writer(self) -> Connection:
         """Open a connection whose transactions take the write lock when they begin."""
@@ -197,12 +227,34 @@ class SqliteDatabase:
         if code is None:
             return QueueError(f"the queue {self._path} couldn't take this ({type(error).__name__})")
         name = _result_name(error)
-        return QueueError(f"the queue {self._path} {_SENTENCES.get(code, 'refused this')} ({name})")
+        advice = _ADVICE if code in _DAMAGE else ""
+        return QueueError(f"the queue {self._path} {_SENTENCES.get(code, 'refused this')} ({name}){advice}")
 
     def concerns_all(self, error: Exception) -> bool:
         """Tell whether any transaction would fail now: the file is locked, damaged or unreachable."""
         code = _result_code(error)
         return code is not None and code not in _CONCERNS_ONE
+
+    def is_damage(self, error: Exception) -> bool:
+        """Tell whether the file is damaged, or isn't SQLite's any more."""
+        return _result_code(error) in _DAMAGE
+
+    def make_room(self, error: Exception) -> bool:
+        """Where the disk is full, give up the reserve, or else let the log begin anew in the room that it has."""
+        if _result_code(error) not in _NO_ROOM:
+            return False
+        if self._reserve.give_up():
+            return True
+        now = time.monotonic()
+        if now - self._restarted_at < _RESTART_SECONDS:
+            return False
+        self._restarted_at = now
+        try:
+            with self.engine.connect() as connection:
+                busy = _driver(connection).execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
+        except (DBAPIError, sqlite3.Error):
+            return False
+        return not busy
 
     def conflicts(self, _error: Exception) -> bool:
         """Tell that nobody comes in between: one gateway has the file, and one thread of it writes."""

@@ -71,6 +71,7 @@ class Writer:
 
     Attributes:
         trouble: what kept the last transaction from being committed, where it would keep any; None if it was.
+        damage: how the database was found to be damaged, for good.
         begun_at: since when the calls of now are being carried out, by the clock; None while there are none.
 
     """
@@ -81,6 +82,7 @@ class Writer:
         self._lease = lease
         self._clock = clock
         self.trouble: QueueError | None = None
+        self.damage: QueueError | None = None
         self.begun_at: float | None = None
         # Whether a transaction of the calls of now may have been committed although its connection was lost,
         # perhaps only while the next one runs into what it has stored.
@@ -135,8 +137,10 @@ class Writer:
                 break
             if self._database.is_lost(error):
                 self._unknown = True
-            elif not self._database.conflicts(error):
+            elif not (self._database.conflicts(error) or self._database.make_room(error)):
                 break
+        if error is not None and self._database.is_damage(error):
+            self.damage = self._database.explain(error)
         self.trouble = None if error is None else self._trouble_of(error)
         if error is None:
             self._ahead = self._database.ahead

@@ -1,12 +1,15 @@
 """What leases promise, without threads."""
 
 import pytest
+import sqlalchemy as sa
 
+from mailgate.model.outcome import Status
 from mailgate.queue import leasing
 from mailgate.queue.accepting import accept
 from mailgate.queue.interface import LEASE_SECONDS
 from mailgate.queue.leasing import claim, release, release_all, release_everyones, renew
-from mailgate.queue.records import next_due
+from mailgate.queue.records import find, next_due
+from mailgate.queue.schema import CONTENTS, RECIPIENTS
 
 
 def ids(messages):
@@ -81,3 +84,17 @@ def test_a_claim_brings_no_more_into_memory_than_it_may(connection, new_message,
     accept(connection, messages, "here", now)
     taken = [ids(claim(connection, 4, "here", now + 5)) for _ in range(3)]
     assert taken == [ids(messages[:2]), ids(messages[2:3]), ids(messages[3:])]
+
+
+def test_what_a_salvaged_database_lost_fails_and_keeps_nothing_back(connection, stored, now):
+    without_content, without_recipients, whole = ids(stored)
+    connection.execute(sa.delete(CONTENTS).where(CONTENTS.c.message == without_content))
+    connection.execute(sa.delete(RECIPIENTS).where(RECIPIENTS.c.message == without_recipients))
+    assert ids(claim(connection, 3, "here", now + 5)) == [whole]
+    assert claim(connection, 3, "here", now + 5 + 2 * LEASE_SECONDS) != []
+    record = find(connection, stored[0].client, without_content, now)
+    assert {each.status for each in record.recipients} == {Status.FAILED}
+    assert "was damaged" in record.recipients[0].reply.text
+    assert find(connection, stored[0].client, without_recipients, now).status is Status.FAILED
+    release_everyones(connection, now)
+    assert ids(claim(connection, 3, "here", now + 5)) == [whole]

@@ -135,9 +135,14 @@ class Cluster:
         for process in (self._server.pid, *_children(self._server.pid)):
             os.kill(process, number)
 
-    def new_standby(self) -> "Cluster":
-        """Start a second server that repeats what this one does, and let commits wait for it from now on."""
+    def new_standby(self, port: int | None = None) -> "Cluster":
+        """
+        Start a second server that repeats what this one does, and let commits wait for it from now on.
+
+        It listens at `port`, or at any free one.
+        """
         standby = Cluster()
+        standby.port = port or standby.port
         standby.run(
             "pg_basebackup",
             "-D",
