@@ -133,7 +133,8 @@ class SmtpConnection(smtp.ESMTPClient):
         """
         Carry one message; only while `idle`. The Deferred never fails.
 
-        It fires after the whole transaction, or the last one where it takes several, when the connection is idle again or of no more use.
+        It fires after the whole transaction, or the last of several, when the connection is idle again or of no
+        more use.
         """
         result = self._result = Deferred()
         offered = self._extensions
