@@ -69,7 +69,8 @@ def test_any_server_takes_what_goes_to_an_ascii_address(bouncer, claim_of):
     content = "Subject: 회의\r\nTo: 김@example.com\r\n\r\n안녕하세요\r\n".encode()
     claim = claim_of("김@example.com", sender="이@example.com", content=content, eight_bit=True, smtputf8=True)
     notice = bouncer.notice(claim, outcomes(Status.FAILED), NOW)
-    transaction = Transaction(Claim.of(notice), Extensions(), "smtp.internal")
+    claim = Claim.of(notice)
+    transaction = Transaction(claim, claim.recipients, Extensions(), "smtp.internal")
     assert transaction.start() == b"MAIL FROM:<>\r\n"
 
 
