@@ -8,9 +8,9 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 from twisted.python import usage
 
-from mailgate.compose import Reactor, compose
-from mailgate.model.journal import Journal
-from mailgate.ops.journal import LogJournal, standard_output_journal
+from mailgate.compose import compose
+from mailgate.gateway import Reactor
+from mailgate.ops.journal import LineJournal, LogJournal, standard_output_journal
 from mailgate.services import StartError
 from mailgate.settings import Settings, SettingsError, find_settings, load_settings
 
@@ -37,7 +37,7 @@ class Options(usage.Options):
     ]
 
     settings: Settings
-    journal: Journal
+    journal: LineJournal
 
     def postOptions(self) -> None:
         """Load the settings, and choose where the journal goes."""

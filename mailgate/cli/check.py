@@ -7,7 +7,8 @@ import click
 from twisted.internet import reactor
 
 from mailgate.cli.tables import shown
-from mailgate.compose import Reactor, compose
+from mailgate.compose import compose
+from mailgate.gateway import Reactor
 from mailgate.ops.journal import LogJournal
 from mailgate.services import StartError
 from mailgate.settings import SettingsError, find_settings, load_settings
@@ -41,7 +42,8 @@ def command(config: str | None) -> None:
                 shown(f"note: the {ending.what} of {ending.subject} {word} on {ending.ends:%Y-%m-%d %H:%M} UTC")
             )
     clients, upstreams = len(settings.clients), len(settings.delivery.upstreams)
-    click.echo(f"{path} is fine: {_count(clients, 'client')}, {_count(upstreams, 'upstream')}.")
+    workers = "" if settings.workers == 1 else f", {settings.workers} workers"
+    click.echo(f"{path} is fine: {_count(clients, 'client')}, {_count(upstreams, 'upstream')}{workers}.")
 
 
 def _count(number: int, noun: str) -> str:

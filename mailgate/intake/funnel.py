@@ -1,9 +1,11 @@
 """Decide, commit, hand over: the way of every submission past its door."""
 
+from math import inf
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from mailgate.intake.rates import Rates
+from mailgate.intake.rates import RateKeeper, Rates
 from mailgate.intake.records import Records
 from mailgate.intake.refusals import (
     DRAINING,
@@ -43,6 +45,12 @@ class Intake:
     Decides on submissions and puts what is allowed on disk.
 
     `directory` and `limits` are read afresh for every request; replacing them is a reload.
+
+    Attributes:
+        rates: what is left of each client's rate; other processes may take from it too.
+        look_seconds: how often a request that waits for an attempt looks into the queue by itself, where another
+            process may be the one that makes it.
+
     """
 
     def __init__(
@@ -66,7 +74,8 @@ class Intake:
         self._journal = journal
         self._clock = clock
         self._draining = False
-        self._rates = Rates()
+        self.rates: RateKeeper = Rates()
+        self.look_seconds = inf
         self._attempts = Attempts(clock)
         self._records = Records(queue, journal)
 
@@ -169,7 +178,7 @@ class Intake:
     def _rate_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
         if rules.rate is None:
             return None
-        wait = self._rates.wait(identity.client, rules.rate, now)
+        wait = self.rates.wait(identity.client, rules.rate, now)
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _quota_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
@@ -185,21 +194,23 @@ class Intake:
         if rules is None:
             return UNKNOWN
         now = self._clock.seconds()
-        rate = None if rules.rate is None else self._rates.left(identity.client, rules.rate, now)
+        rate = None if rules.rate is None else self.rates.left(identity.client, rules.rate, now)
         quota = None if rules.quota is None else await self._records.quota_left(identity.client, rules.quota, now)
         if isinstance(quota, Refusal):
             return quota
         return Standing({**rules.describe(), "max_message": self.max_message(identity)}, rate, quota)
 
     async def _wait(self, identity: ClientIdentity, message: str, seconds: float) -> MessageRecord | Refusal:
-        # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
-        ended = self._attempts.wait(message, seconds)
-        record = await self.find(identity, message)
-        if isinstance(record, Refusal) or record.attempts or record.status.final:
-            ended.cancel()
-            return record
-        await ended
-        return await self.find(identity, message)
+        ends_at = self._clock.seconds() + seconds
+        while True:
+            left = max(0.0, ends_at - self._clock.seconds())
+            # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
+            ended = self._attempts.wait(message, min(left, self.look_seconds))
+            record = await self.find(identity, message)
+            if isinstance(record, Refusal) or record.attempts or record.status.final or not left:
+                ended.cancel()
+                return record
+            await ended
 
     def _compose(
         self, identity: ClientIdentity, rules: ClientRules, submission: Submission, origin: Origin, now: float
@@ -245,7 +256,7 @@ class Intake:
     def _take(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
         if rules.rate is None:
             return None
-        wait = self._rates.take(identity.client, rules.rate, now)
+        wait = self.rates.take(identity.client, rules.rate, now)
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _store(
@@ -278,7 +289,7 @@ class Intake:
         if not receipt.replayed:
             self._hand_over(message)
         elif hurdle is None and rules.rate is not None:
-            self._rates.give_back(identity.client, rules.rate, self._clock.seconds())
+            self.rates.give_back(identity.client, rules.rate, self._clock.seconds())
         return receipt
 
     def _hand_over(self, message: NewMessage) -> None:

@@ -37,6 +37,17 @@ class Database(Protocol):
         Raises QueueError where it can't be used, and leaves it as it was.
         """
 
+    def join(self) -> None:
+        """
+        Use what another process of this gateway has opened, and keeps open for longer than this one.
+
+        Raises QueueError where it can't be used.
+        """
+
+    @property
+    def lock(self) -> int | None:
+        """A descriptor that keeps other gateways out while any process has it open; None where none is needed."""
+
     def upgrade(self) -> None:
         """Bring it to the present schema, from none at all if need be; raises QueueError, and changes nothing."""
 

@@ -13,15 +13,18 @@ from mailgate.queue.sqlite import SqliteDatabase, path_of
 _FORMS = f"write sqlite:///path/of/the/file or {DRIVER}://user@host/database"
 
 
-def make_queue(settings: QueueSettings, reactor: IReactorFromThreads, *, clock: IReactorTime) -> SqlQueue:
+def make_queue(
+    settings: QueueSettings, reactor: IReactorFromThreads, *, clock: IReactorTime, lease: str | None = None
+) -> SqlQueue:
     """
     Return the queue that the settings name, not yet open: no file is touched, no thread started.
 
-    Deferreds fire in `reactor`; `clock` tells seconds since the epoch. Raises QueueError where the URL names no
+    Deferreds fire in `reactor`; `clock` tells seconds since the epoch; `lease` is the name that this owner of leases
+    is given, any new one where it's None. Raises QueueError where the URL names no
     database that this version knows.
     """
     database = make_database(settings.url, clock)
-    return SqlQueue(database, reactor, clock=clock, retention=settings.retention)
+    return SqlQueue(database, reactor, clock=clock, retention=settings.retention, lease=lease)
 
 
 def make_database(url: str, clock: IReactorTime) -> Database:

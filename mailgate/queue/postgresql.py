@@ -84,6 +84,7 @@ class PostgresqlDatabase:
 
     directory = None
     spare = 0
+    lock = None
 
     def __init__(self, url: URL, clock: IReactorTime) -> None:
         if importlib.util.find_spec("psycopg") is None:
@@ -125,6 +126,10 @@ class PostgresqlDatabase:
                 f"{self._name} has the schema {revision}, and this mailgate needs {REVISION}: stop the gateways "
                 "that share it, then run mailgate queue upgrade"
             )
+
+    def join(self) -> None:
+        """Make sure of the same as `open`, since processes of one gateway share as gateways do. Raises QueueError."""
+        self.open(0.0)
 
     def upgrade(self) -> None:
         """Bring it to the present schema. Raises QueueError."""

@@ -56,6 +56,8 @@ class SqliteDatabase:
     """
     An SQLite file that belongs to one gateway at a time, by an exclusive lock on the file ``….lock`` beside it.
 
+    Several processes of one gateway share it: one opens it and keeps the lock, and the others join.
+
     Nothing is touched before `open`. `busy` is how many seconds a transaction waits for another process's.
     """
 
@@ -63,7 +65,7 @@ class SqliteDatabase:
         self.directory = path.parent
         self.engine = self._make_engine(path, busy)
         self._path = path
-        self._lock = -1
+        self._lock: int | None = None
         self._identity: tuple[int, int] | None = None
         self._spare = 0
 
@@ -105,8 +107,20 @@ class SqliteDatabase:
             self._identity = _make_file(self._path)
             self._prepare(now)
         except BaseException:
-            os.close(self._lock)
+            self._unlock()
             raise
+
+    def join(self) -> None:
+        """Use the file that another process of this gateway has opened. Raises QueueError where it is gone."""
+        status = _status(self._path)
+        if status is None:
+            raise QueueError(f"the queue {self._path} can't be opened")
+        self._identity = status.st_dev, status.st_ino
+
+    @property
+    def lock(self) -> int | None:
+        """The descriptor that keeps other gateways out; None in a process that has joined."""
+        return self._lock
 
     def upgrade(self) -> None:
         """Make the file, or bring it to the present schema, and let go of it. Raises QueueError."""
@@ -177,7 +191,7 @@ class SqliteDatabase:
         return code is not None and code not in _CONCERNS_ONE
 
     def conflicts(self, _error: Exception) -> bool:
-        """Tell that nobody comes in between: one gateway has the file, and one thread of it writes."""
+        """Tell that nobody comes in between: who writes has the file's write lock from the beginning."""
         return False
 
     def is_lost(self, _error: Exception) -> bool:
@@ -185,7 +199,14 @@ class SqliteDatabase:
         return False
 
     def close(self) -> None:
-        """Move the log into the file, and let the next gateway have it, with the log where the disk is full."""
+        """
+        Move the log into the file, and let the next gateway have it, with the log where the disk is full.
+
+        One who has joined leaves that to the one who has opened.
+        """
+        if self._lock is None:
+            self.engine.dispose()
+            return
         try:
             with self.engine.connect() as connection:
                 _driver(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
@@ -194,7 +215,12 @@ class SqliteDatabase:
                 raise self.explain(error) from error
         finally:
             self.engine.dispose()
-            os.close(self._lock)
+            self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
 
 def path_of(url: URL) -> Path:
