@@ -1,13 +1,13 @@
 """The composition root: settings in, one service out, be it one process or the supervisor of several."""
 
 import os
-from typing import cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, succeed
 
 import mailgate
-from mailgate.gateway import Gateway, Reactor, nothing
+from mailgate.gateway import Gateway, nothing
+from mailgate.gateway import Reactor as GatewayReactor
 from mailgate.model.journal import Journal
 from mailgate.ops.journal import LineJournal, NoJournal
 from mailgate.ops.listener import make_site
@@ -21,6 +21,10 @@ from mailgate.workers.listener import make_site as make_site_of_all
 from mailgate.workers.ports import BoundPorts
 from mailgate.workers.process import Reactor as SupervisorReactor
 from mailgate.workers.supervisor import Workers
+
+
+class Reactor(GatewayReactor, SupervisorReactor):
+    """What the gateway needs of a reactor, be it one process or several."""
 
 
 def compose(settings: Settings, reactor: Reactor, log: LineJournal) -> IService:
@@ -59,7 +63,7 @@ def _alone(settings: Settings, reactor: Reactor, log: Journal) -> IService:
 def _supervise(settings: Settings, reactor: Reactor, log: LineJournal) -> IService:
     if not hasattr(os, "memfd_create"):
         raise StartError("workers: several of them need Linux")
-    # The workers will tell the journal what there is to tell; this one only finds what would keep them from starting.
+    # This one is never started: it finds what would keep the workers from it, and they tell the journal the rest.
     Gateway(settings, reactor, NoJournal())
     try:
         database = make_database(settings.queue.url, reactor)
@@ -71,7 +75,7 @@ def _supervise(settings: Settings, reactor: Reactor, log: LineJournal) -> IServi
         {path: path.read_bytes() for path in settings.keys},
         lambda: {door: ports.descriptors for door, ports in bound.items()},
         lambda: database.lock,
-        cast("SupervisorReactor", reactor),
+        reactor,
         log,
     )
     ops: list[Service] = []

@@ -58,7 +58,8 @@ class Gateway:
 
     Certificates, keys and CAs are read now, while the process still may: twistd drops privileges and goes
     into the background between this and the start. For the same reasons the queue's file and threads have
-    to wait for the start. `share` is what it has of the gateway where it is one of several workers. Raises StartError.
+    to wait for the start. `share` is what it has of the gateway where it is one of several workers. Raises
+    StartError.
 
     Attributes:
         doors: the doors, by their names in the settings.

@@ -8,8 +8,7 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 from twisted.python import usage
 
-from mailgate.compose import compose
-from mailgate.gateway import Reactor
+from mailgate.compose import Reactor, compose
 from mailgate.ops.journal import LineJournal, LogJournal, standard_output_journal
 from mailgate.services import StartError
 from mailgate.settings import Settings, SettingsError, find_settings, load_settings

@@ -48,7 +48,7 @@ class Link:
         factory = Factory.forProtocol(lambda: self._channel)
         factory.noisy = False
         os.set_blocking(CONTROL, False)
-        self._reactor.adoptStreamConnection(CONTROL, socket.AF_UNIX, factory)
+        self._reactor.adoptStreamConnection(CONTROL, socket.AF_UNIX, factory)  # type: ignore[arg-type]
         os.close(CONTROL)
         self._channel.say(Ready())
 

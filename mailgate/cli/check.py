@@ -7,8 +7,7 @@ import click
 from twisted.internet import reactor
 
 from mailgate.cli.tables import shown
-from mailgate.compose import compose
-from mailgate.gateway import Reactor
+from mailgate.compose import Reactor, compose
 from mailgate.ops.journal import LogJournal
 from mailgate.services import StartError
 from mailgate.settings import SettingsError, find_settings, load_settings

@@ -19,8 +19,8 @@ def make_queue(
     """
     Return the queue that the settings name, not yet open: no file is touched, no thread started.
 
-    Deferreds fire in `reactor`; `clock` tells seconds since the epoch; `lease` is the name that this owner of leases
-    is given, any new one where it's None. Raises QueueError where the URL names no
+    Deferreds fire in `reactor`; `clock` tells seconds since the epoch; `lease` is the name that this owner of
+    leases is given, any new one where it's None. Raises QueueError where the URL names no
     database that this version knows.
     """
     database = make_database(settings.url, clock)

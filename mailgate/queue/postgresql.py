@@ -128,7 +128,7 @@ class PostgresqlDatabase:
             )
 
     def join(self) -> None:
-        """Make sure of the same as `open`, since processes of one gateway share as gateways do. Raises QueueError."""
+        """Make sure of the same as `open`: processes of one gateway share as gateways do. Raises QueueError."""
         self.open(0.0)
 
     def upgrade(self) -> None:

@@ -88,8 +88,8 @@ class SqlQueue:
         Begin, as `open` does, with a database that another process of this gateway keeps open.
 
         `dead` are the names of owners whose processes are gone: their messages are due before anything is claimed
-        here. Raises QueueError; the Deferred fails where only the leases could not be given back, and then they end
-        by themselves.
+        here. Raises QueueError; the Deferred fails where only the leases could not be given back, and then they
+        end by themselves.
         """
         self._open(self._database.join)
 

@@ -29,8 +29,8 @@ class ServerTrust:
     """
     Who may speak to the doors: any client whose certificate chains to a trusted CA and is good for a client.
 
-    The `known` key counts where its file may not be read any more, since privileges were dropped. Raises TrustError,
-    one sentence that names the file at fault, where the settings' files can't be used.
+    The `known` key counts where its file may not be read any more, since privileges were dropped. Raises
+    TrustError, one sentence that names the file at fault, where the settings' files can't be used.
 
     Attributes:
         refusals: where the doors tell whom they refused.

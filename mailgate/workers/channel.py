@@ -34,7 +34,7 @@ class Reload(Message, frozen=True):
 
 
 class Ask(Message, frozen=True):
-    """How are you?"""
+    """Tell how you are."""
 
     question: int
 

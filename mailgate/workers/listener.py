@@ -7,9 +7,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.http import Request
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from mailgate.ops.listener import REQUEST_SECONDS, OpsSite
 from mailgate.ops.merging import Families, Family, Series, merge

@@ -52,7 +52,8 @@ class AdoptedPorts(Service):
         for descriptor in self._descriptors:
             with socket.socket(fileno=os.dup(descriptor)) as bound:
                 family = bound.family
-            self._ports.append(self._reactor.adoptStreamPort(descriptor, family, self._factory))
+            port = self._reactor.adoptStreamPort(descriptor, family, self._factory)  # type: ignore[arg-type]
+            self._ports.append(port)
             os.close(descriptor)
 
     @inlineCallbacks

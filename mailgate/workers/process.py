@@ -129,7 +129,7 @@ class WorkerProcess(ProcessProtocol):
         self._end.setblocking(False)
         factory = Factory.forProtocol(lambda: self._channel)
         factory.noisy = False
-        self._reactor.adoptStreamConnection(self._end.fileno(), socket.AF_UNIX, factory)
+        self._reactor.adoptStreamConnection(self._end.fileno(), socket.AF_UNIX, factory)  # type: ignore[arg-type]
         self._end.close()
         if not self.serving:
             self._late = self._reactor.callLater(START_SECONDS, self.signal_with, "KILL")

@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 from harness.gateway import SENDER, message
 from harness.load import Stream
+from harness.monitor import ask, metric
 from harness.shared import upgrade
 from harness.waiting import until
-from test_ops import ask, metric
 
 from mailgate.demo.stage import free_port
 

@@ -26,6 +26,8 @@ class Holder(Protocol):
 
 T = TypeVar("T", bound=Holder)
 
+Crowded = Callable[[str], None]
+
 
 class ClientConnections(Generic[T]):
     """
@@ -37,14 +39,14 @@ class ClientConnections(Generic[T]):
 
     Attributes:
         counts: where they are counted; other processes may count there too.
-        crowded: is told of a client that was turned away although another process may have one that could give way.
+        crowded: is told of a client that was turned away, while another process may have one that could give way.
 
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.counts: Counts = OwnCounts()
-        self.crowded: Callable[[str], None] = _alone
+        self.crowded: Crowded = _alone
         self._of: dict[str, list[T]] = {}
 
     def admit(self, client: str, connection: T, now: float) -> bool:
