@@ -6,10 +6,12 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore, IReactorSocket
 from twisted.internet.protocol import Factory
 from twisted.logger import globalLogBeginner
@@ -74,7 +76,7 @@ class Link:
     def _orphaned(self) -> None:
         """Stop in order, as on SIGTERM; the next gateway can't have the queue before."""
         signal.alarm(ORPHAN_SECONDS)
-        if self._reactor.running:
+        with suppress(ReactorNotRunning):
             self._reactor.stop()
 
 

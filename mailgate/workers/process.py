@@ -2,10 +2,12 @@
 
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -119,7 +121,7 @@ class WorkerProcess(ProcessProtocol):
         if isinstance(first, Failed):
             raise StartError(first.sentence)
         if first is None:
-            raise StartError(f"worker {self.number} ended before it served")
+            raise StartError(f"worker {self.number} ended before it served: {self._last_words()}")
         self.listen()
         self._heard(first)
 
@@ -172,6 +174,15 @@ class WorkerProcess(ProcessProtocol):
         for question in tuple(self._questions):
             self._answered(question, None)
         self._owner.ended(self)
+
+    def _last_words(self) -> str:
+        """Return the last line that a process which is gone has written to standard error."""
+        octets = b""
+        with suppress(OSError):
+            while more := os.read(self.transport.pipes[2].fileno(), select.PIPE_BUF):
+                octets += more
+        lines = octets.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def _heard(self, said: Said) -> None:
         match said:
