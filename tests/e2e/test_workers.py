@@ -150,6 +150,8 @@ def test_no_other_gateway_gets_the_file_before_the_last_worker_is_gone(sqlite_pa
     os.kill(orphan, signal.SIGSTOP)
     sqlite_pair.program.kill()
     until(lambda: not lives(pids(sqlite_pair)[2]), "the end of the other worker")
+    for door in ("https", "lines"):
+        sqlite_pair.tables[door]["listen"] = [f"tcp:{free_port()}:interface=127.0.0.1"]
     second = sqlite_pair.launch()
     until(lambda: not second.running, "its refusal")
     assert "another mailgate has this queue open" in sqlite_pair.log
@@ -266,6 +268,7 @@ def all_silent_but(held, most):
         except TimeoutError:
             continue
         except (OSError, ssl.SSLError):
+            device.tls.close()
             held.remove(device)
     return len(held) <= most
 
@@ -371,7 +374,7 @@ def test_a_key_that_is_used_at_two_workers_at_once_stands_for_one_message(sqlite
             answers.append((key, error))
 
     clients = [sqlite_pair.client() for _ in range(8)]
-    for key in ("하나", "둘", "셋"):
+    for key in ("key-1", "key-2", "key-3"):
         threads = [threading.Thread(target=submit, args=(client, key)) for client in clients]
         for thread in threads:
             thread.start()
@@ -379,7 +382,7 @@ def test_a_key_that_is_used_at_two_workers_at_once_stands_for_one_message(sqlite
             thread.join(30)
     for client in clients:
         client.connection.close()
-    for key in ("하나", "둘", "셋"):
+    for key in ("key-1", "key-2", "key-3"):
         told = [answer for each, answer in answers if each == key]
         assert {answer.status for answer in told} <= {202, 409}, told
         assert len({answer["id"] for answer in told if answer.status == 202}) == 1
