@@ -194,7 +194,7 @@ class Gateway:
             if self._share is None:
                 self._queue.open()
             else:
-                self._queue.join(self._share.hello.dead).addErrback(
+                self._queue.join(self._share.hello.dead, self._share.turn).addErrback(
                     lambda failure: self._journal.record("queue.error", reason=str(failure.value))
                 )
         except QueueError as error:

@@ -24,7 +24,7 @@ from mailgate.settings import Settings, SettingsError, load_settings
 from mailgate.trust.settings import TrustError
 from mailgate.workers.channel import Ask, Channel, Crowded, Failed, Message, Ready, Reload, Report, Said, say
 from mailgate.workers.ports import AdoptedPorts
-from mailgate.workers.process import CONTROL, COUNTS, HELLO, RATES
+from mailgate.workers.process import CONTROL, COUNTS, HELLO, RATES, TURN
 from mailgate.workers.share import Hello, Share
 from mailgate.workers.sharing import SharedCounts, SharedRates, count_rows, rate_rows
 
@@ -147,6 +147,7 @@ def _share(hello: Hello, crowded: Callable[[str], None]) -> Share:
         SharedCounts(counts, "address", column),
         SharedCounts(counts, "client", column),
         crowded,
+        TURN,
     )
 
 

@@ -1,5 +1,6 @@
 """What the queue needs from a database beyond Core: one class for each kind that is supported."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -37,12 +38,16 @@ class Database(Protocol):
         Raises QueueError where it can't be used, and leaves it as it was.
         """
 
-    def join(self) -> None:
+    def join(self, turn: int) -> None:
         """
         Use what another process of this gateway has opened, and keeps open for longer than this one.
 
-        Raises QueueError where it can't be used.
+        `turn` is a descriptor that all processes of the gateway have, to take turns by. Raises QueueError where
+        the database can't be used.
         """
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait for this process's turn to write, where only one can at a time."""
 
     @property
     def lock(self) -> int | None:

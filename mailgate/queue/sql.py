@@ -83,15 +83,16 @@ class SqlQueue:
         """
         self._open(lambda: self._database.open(self._clock.seconds()))
 
-    def join(self, dead: Sequence[str]) -> Deferred[None]:
+    def join(self, dead: Sequence[str], turn: int) -> Deferred[None]:
         """
         Begin, as `open` does, with a database that another process of this gateway keeps open.
 
+        `turn` is the descriptor by which the processes take turns.
         `dead` are the names of owners whose processes are gone: their messages are due before anything is claimed
         here. Raises QueueError; the Deferred fails where only the leases could not be given back, and then they
         end by themselves.
         """
-        self._open(self._database.join)
+        self._open(lambda: self._database.join(turn))
 
         def give_back(connection: Connection) -> None:
             for owner in dead:

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,6 +68,7 @@ class SqliteDatabase:
         self.engine = self._make_engine(path, busy)
         self._path = path
         self._lock: int | None = None
+        self._turn: int | None = None
         self._identity: tuple[int, int] | None = None
         self._spare = 0
 
@@ -110,12 +113,30 @@ class SqliteDatabase:
             self._unlock()
             raise
 
-    def join(self) -> None:
+    def join(self, turn: int) -> None:
         """Use the file that another process of this gateway has opened. Raises QueueError where it is gone."""
+        self._turn = turn
         status = _status(self._path)
         if status is None:
             raise QueueError(f"the queue {self._path} can't be opened")
         self._identity = status.st_dev, status.st_ino
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """
+        Wait until no other process of this gateway writes.
+
+        SQLite itself only looks again and again whether the file is free, at last every 100 ms: beside a process
+        that always has something to write, another one would hardly ever get to it.
+        """
+        if self._turn is None:
+            yield
+            return
+        fcntl.lockf(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._turn, fcntl.LOCK_UN)
 
     @property
     def lock(self) -> int | None:

@@ -22,7 +22,7 @@ from mailgate.settings import Settings
 from mailgate.workers.channel import Ask, Channel, Crowded, Failed, Message, Ready, Report, Said, hear
 from mailgate.workers.share import Hello
 
-CONTROL, HELLO, RATES, COUNTS, FIRST_PORT = 3, 4, 5, 6, 7
+CONTROL, HELLO, RATES, COUNTS, TURN, FIRST_PORT = range(3, 9)
 """The descriptors that a worker is given: the socket, what is in Hello, shared memory, and the rest."""
 
 START_SECONDS = 60.0
@@ -90,7 +90,7 @@ class WorkerProcess(ProcessProtocol):
         return None if self.transport is None else self.transport.pid
 
     def spawn(self, settings: Settings, inherited: Sequence[int]) -> None:
-        """Start the process; `inherited` are the descriptors that it gets from FIRST_PORT on, after the memory."""
+        """Start the process; `inherited` are the descriptors that it gets from RATES on."""
         self._end, theirs = socket.socketpair()
         told = os.memfd_create("mailgate hello")
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -178,8 +178,10 @@ class WorkerProcess(ProcessProtocol):
     def _last_words(self) -> str:
         """Return the last line that a process which is gone has written to standard error."""
         octets = b""
-        with suppress(OSError):
-            while more := os.read(self.transport.pipes[2].fileno(), select.PIPE_BUF):
+        pipes = getattr(self.transport, "pipes", {})
+        # They don't block, and the reactor, which would read them, doesn't run yet.
+        with suppress(OSError, KeyError):
+            while more := os.read(pipes[2].fileno(), select.PIPE_BUF):
                 octets += more
         lines = octets.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"

@@ -45,6 +45,7 @@ class Share:
         addresses: open connections, in all and by address.
         clients: open connections to the line door, by client.
         crowded: is told of a client that was turned away although another worker may have room for it.
+        turn: the descriptor by which workers take turns to write into the queue.
 
     """
 
@@ -54,6 +55,7 @@ class Share:
     addresses: Counts
     clients: Counts
     crowded: Callable[[str], None]
+    turn: int
 
     def of(self, settings: DeliverySettings) -> DeliverySettings:
         """Return the settings with this worker's part of the connections to each upstream, one at least."""

@@ -88,7 +88,7 @@ class Workers:
 
     def start(self) -> None:
         """Start all of them, and block until they serve; before the reactor runs. Raises StartError."""
-        self._memory = make_memory("mailgate rates"), make_memory("mailgate connections")
+        self._memory = tuple(make_memory(f"mailgate {use}") for use in ("rates", "connections", "turn"))
         rate_rows(self._memory[0]).close()
         self._counts = count_rows(self._memory[1], self._settings.workers, self._settings.limits.connections)
         workers = [self._spawn(number) for number in self._posts]
