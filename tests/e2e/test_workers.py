@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections import Counter
@@ -110,7 +111,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_is_back(pair, internal, capsy
     assert max(received.values()) <= 2
     with capsys.disabled():
         repeats = sum(count - 1 for count in received.values())
-        print(f"\n  back after {back_after:.1f} s; {len(promised)} accepted, {repeats} repeated")
+        sys.stdout.write(f"\n  back after {back_after:.1f} s; {len(promised)} accepted, {repeats} repeated\n")
 
 
 def test_sigterm_with_messages_in_flight_loses_and_repeats_nothing(pair, internal):
