@@ -9,8 +9,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from mailgate.compose import Reactor, compose
-from mailgate.model.journal import Journal
-from mailgate.ops.journal import LogJournal, standard_output_journal
+from mailgate.ops.journal import LineJournal, LogJournal, standard_output_journal
 from mailgate.services import StartError
 from mailgate.settings import Settings, SettingsError, find_settings, load_settings
 from mailgate.steady import steady_clock
@@ -38,7 +37,7 @@ class Options(usage.Options):
     ]
 
     settings: Settings
-    journal: Journal
+    journal: LineJournal
 
     def postOptions(self) -> None:
         """Load the settings, and choose where the journal goes."""

@@ -42,7 +42,8 @@ def command(config: str | None) -> None:
                 shown(f"note: the {ending.what} of {ending.subject} {word} on {ending.ends:%Y-%m-%d %H:%M} UTC")
             )
     clients, upstreams = len(settings.clients), len(settings.delivery.upstreams)
-    click.echo(f"{path} is fine: {_count(clients, 'client')}, {_count(upstreams, 'upstream')}.")
+    workers = "" if settings.workers == 1 else f", {settings.workers} workers"
+    click.echo(f"{path} is fine: {_count(clients, 'client')}, {_count(upstreams, 'upstream')}{workers}.")
 
 
 def _count(number: int, noun: str) -> str:

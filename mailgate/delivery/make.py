@@ -1,7 +1,8 @@
 """Puts delivery together from its settings."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -18,13 +19,24 @@ from mailgate.delivery.upstream import Upstream
 from mailgate.model.address import Address
 from mailgate.model.journal import Journal
 from mailgate.queue.interface import Queue
+from mailgate.trust.files import PrivateKey
 
 __all__ = ["DeliveryError", "make_dispatcher", "make_upstream_tls"]
 
 
-def make_upstream_tls(settings: DeliverySettings) -> tuple[UpstreamTls | None, ...]:
-    """Return the TLS towards each upstream, None for those without; reads its files. Raises DeliveryError."""
-    return tuple(upstream_tls(upstream) for upstream in settings.upstreams)
+def make_upstream_tls(
+    settings: DeliverySettings, keys: Mapping[Path, PrivateKey] | None = None
+) -> tuple[UpstreamTls | None, ...]:
+    """
+    Return the TLS towards each upstream, None for those without; reads its files. Raises DeliveryError.
+
+    One of the `keys` counts where its file may not be read any more.
+    """
+    known = keys or {}
+    return tuple(
+        upstream_tls(upstream, None if upstream.private_key is None else known.get(upstream.private_key))
+        for upstream in settings.upstreams
+    )
 
 
 def make_dispatcher(

@@ -1,11 +1,12 @@
 """Decide, commit, hand over: the way of every submission past its door."""
 
 from collections.abc import Callable
+from math import inf
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from mailgate.intake.rates import Rates
+from mailgate.intake.rates import RateKeeper, Rates
 from mailgate.intake.records import Records
 from mailgate.intake.refusals import (
     DRAINING,
@@ -47,6 +48,9 @@ class Intake:
     Attributes:
         directory, limits: read afresh for every request; replacing them is a reload.
         wall: tells the calendar's seconds since the epoch, for all doors.
+        rates: what is left of each client's rate; other processes may take from it too.
+        look_seconds: how often a request that waits for an attempt looks into the queue by itself, where another
+            process may be the one that makes it.
 
     """
 
@@ -73,7 +77,8 @@ class Intake:
         self._journal = journal
         self._clock = clock
         self._draining = False
-        self._rates = Rates()
+        self.rates: RateKeeper = Rates()
+        self.look_seconds = inf
         self._attempts = Attempts(clock)
         self._records = Records(queue, journal)
 
@@ -176,7 +181,7 @@ class Intake:
     def _rate_used_up(self, identity: ClientIdentity, rules: ClientRules) -> Refusal | None:
         if rules.rate is None:
             return None
-        wait = self._rates.wait(identity.client, rules.rate, self._clock.seconds())
+        wait = self.rates.wait(identity.client, rules.rate, self._clock.seconds())
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _quota_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
@@ -193,7 +198,7 @@ class Intake:
             return UNKNOWN
         rate = None
         if rules.rate is not None:
-            rate = self._rates.left(identity.client, rules.rate, self._clock.seconds())
+            rate = self.rates.left(identity.client, rules.rate, self._clock.seconds())
         quota = None
         if rules.quota is not None:
             quota = await self._records.quota_left(identity.client, rules.quota, self.wall())
@@ -202,14 +207,16 @@ class Intake:
         return Standing({**rules.describe(), "max_message": self.max_message(identity)}, rate, quota)
 
     async def _wait(self, identity: ClientIdentity, message: str, seconds: float) -> MessageRecord | Refusal:
-        # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
-        ended = self._attempts.wait(message, seconds)
-        record = await self.find(identity, message)
-        if isinstance(record, Refusal) or record.attempts or record.status.final:
-            ended.cancel()
-            return record
-        await ended
-        return await self.find(identity, message)
+        ends_at = self._clock.seconds() + seconds
+        while True:
+            left = max(0.0, ends_at - self._clock.seconds())
+            # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
+            ended = self._attempts.wait(message, min(left, self.look_seconds))
+            record = await self.find(identity, message)
+            if isinstance(record, Refusal) or record.attempts or record.status.final or not left:
+                ended.cancel()
+                return record
+            await ended
 
     def _compose(
         self, identity: ClientIdentity, rules: ClientRules, submission: Submission, origin: Origin, now: float
@@ -258,7 +265,7 @@ class Intake:
     def _take(self, identity: ClientIdentity, rules: ClientRules) -> Refusal | None:
         if rules.rate is None:
             return None
-        wait = self._rates.take(identity.client, rules.rate, self._clock.seconds())
+        wait = self.rates.take(identity.client, rules.rate, self._clock.seconds())
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _store(
@@ -291,7 +298,7 @@ class Intake:
         if not receipt.replayed:
             self._hand_over(message)
         elif hurdle is None and rules.rate is not None:
-            self._rates.give_back(identity.client, rules.rate, self._clock.seconds())
+            self.rates.give_back(identity.client, rules.rate, self._clock.seconds())
         return receipt
 
     def _hand_over(self, message: NewMessage) -> None:

@@ -39,6 +39,21 @@ class Database(Protocol):
         Raises QueueError where it can't be used, and leaves it as it was.
         """
 
+    def join(self, turn: int) -> None:
+        """
+        Use what another process of this gateway has opened, and keeps open for longer than this one.
+
+        `turn` is a descriptor that all processes of the gateway have, to take turns by. Raises QueueError where
+        the database can't be used.
+        """
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait for this process's turn to write, where only one can at a time."""
+
+    @property
+    def lock(self) -> int | None:
+        """A descriptor that keeps other gateways out while any process has it open; None where none is needed."""
+
     def upgrade(self) -> None:
         """Bring it to the present schema, from none at all if need be; raises QueueError, and changes nothing."""
 

@@ -22,16 +22,17 @@ def make_queue(
     *,
     clock: IReactorTime,
     wall: Callable[[], float] = time.time,
+    lease: str | None = None,
 ) -> SqlQueue:
     """
     Return the queue that the settings name, not yet open: no file is touched, no thread started.
 
     Deferreds fire in `reactor`; `clock` tells seconds that go on whatever happens to the calendar's, which `wall`
-    tells, since the epoch. Raises QueueError where the URL names no
-    database that this version knows.
+    tells, since the epoch; `lease` is the name that this owner of leases is given, any new one where it's None.
+    Raises QueueError where the URL names no database that this version knows.
     """
     database = make_database(settings.url, clock, wall)
-    return SqlQueue(database, reactor, clock=clock, retention=settings.retention)
+    return SqlQueue(database, reactor, clock=clock, retention=settings.retention, lease=lease)
 
 
 def make_database(url: str, clock: IReactorTime, wall: Callable[[], float] = time.time) -> Database:

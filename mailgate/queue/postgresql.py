@@ -3,7 +3,7 @@
 import importlib.util
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -90,6 +90,7 @@ class PostgresqlDatabase:
 
     directory = None
     spare = 0
+    lock = None
 
     def __init__(self, url: URL, clock: IReactorTime) -> None:
         if importlib.util.find_spec("psycopg") is None:
@@ -131,6 +132,14 @@ class PostgresqlDatabase:
                 f"{self._name} has the schema {revision}, and this mailgate needs {REVISION}: stop the gateways "
                 "that share it, then run mailgate queue upgrade"
             )
+
+    def join(self, _turn: int) -> None:
+        """Make sure of the same as `open`: processes of one gateway share as gateways do. Raises QueueError."""
+        self.open()
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait for nobody: the server lets them all write."""
+        return nullcontext()
 
     def upgrade(self) -> None:
         """Bring it to the present schema. Raises QueueError."""

@@ -1,6 +1,6 @@
 """The Queue over a relational database: the reactor's side, which only passes calls to threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,17 +25,24 @@ class SqlQueue:
     A Queue over a database: one thread writes, one reads, one counts, all from `open` to `close`.
 
     `reactor` is where Deferreds fire, `clock` tells seconds, steadily (and is asked in any thread),
-    `retention` is how many seconds a finished message's record is kept. Before `open` every call fails.
+    `retention` is how many seconds a finished message's record is kept, `lease` the name of this owner of leases,
+    which no other ever has. Before `open` or `join` every call fails.
     """
 
     def __init__(
-        self, database: Database, reactor: IReactorFromThreads, *, clock: IReactorTime, retention: float
+        self,
+        database: Database,
+        reactor: IReactorFromThreads,
+        *,
+        clock: IReactorTime,
+        retention: float,
+        lease: str | None = None,
     ) -> None:
         self._database = database
         self._reactor = reactor
         self._clock = clock
         self._retention = retention
-        self._lease = uuid4().hex
+        self._lease = lease or uuid4().hex
         self._transactions = Writer(database, self._lease, clock)
         self._writer: Worker | None = None
         self._reader: Worker | None = None
@@ -80,9 +87,29 @@ class SqlQueue:
         Blocks until it is done, so it belongs where the service starts, and behind any fork: threads and file
         locks don't survive one. Raises QueueError. Once only; a queue that was closed stays closed.
         """
+        self._open(self._database.open)
+
+    def join(self, dead: Sequence[str], turn: int) -> Deferred[None]:
+        """
+        Begin, as `open` does, with a database that another process of this gateway keeps open.
+
+        `turn` is the descriptor by which the processes take turns.
+        `dead` are the names of owners whose processes are gone: their messages are due before anything is claimed
+        here. Raises QueueError; the Deferred fails where only the leases could not be given back, and then they
+        end by themselves.
+        """
+        self._open(lambda: self._database.join(turn))
+
+        def give_back(connection: Connection) -> None:
+            for owner in dead:
+                leasing.release_all(connection, owner, self._queue_time(self._clock.seconds()))
+
+        return self._write(give_back) if dead else succeed(None)
+
+    def _open(self, use: Callable[[], None]) -> None:
         if self._writer is not None or self._closed is not None:
             raise QueueError("the queue can be opened only once")
-        self._database.open()
+        use()
         self._writer = Worker("queue writer", self._transactions, self._reactor)
         self._reader = Worker("queue reader", Reader(self._database), self._reactor)
         self._surveyor = Worker("queue surveyor", Reader(self._database), self._reactor)

@@ -75,6 +75,8 @@ class SqliteDatabase:
     """
     An SQLite file that belongs to one gateway at a time, by an exclusive lock on the file ``….lock`` beside it.
 
+    Several processes of one gateway share it: one opens it and keeps the lock, and the others join.
+
     Nothing is touched before `open`. `clock` tells the gateway's seconds, `wall` the calendar's, since the epoch,
     which the file's times are in. `busy` is how many seconds a transaction waits for another process's.
     """
@@ -90,7 +92,8 @@ class SqliteDatabase:
         self._ahead = 0.0
         self._reserve = Reserve(path)
         self._restarted_at = -_RESTART_SECONDS
-        self._lock = -1
+        self._lock: int | None = None
+        self._turn: int | None = None
         self._identity: tuple[int, int] | None = None
         self._spare = 0
 
@@ -133,8 +136,38 @@ class SqliteDatabase:
             self._prepare(release=True)
             self._reserve.take()
         except BaseException:
-            os.close(self._lock)
+            self._unlock()
             raise
+
+    def join(self, turn: int) -> None:
+        """Use the file that another process of this gateway has opened. Raises QueueError where it is gone."""
+        self._turn = turn
+        status = _status(self._path)
+        if status is None:
+            raise QueueError(f"the queue {self._path} can't be opened")
+        self._identity = status.st_dev, status.st_ino
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """
+        Wait until no other process of this gateway writes.
+
+        SQLite itself only looks again and again whether the file is free, at last every 100 ms: beside a process
+        that always has something to write, another one would hardly ever get to it.
+        """
+        if self._turn is None:
+            yield
+            return
+        fcntl.lockf(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._turn, fcntl.LOCK_UN)
+
+    @property
+    def lock(self) -> int | None:
+        """The descriptor that keeps other gateways out; None in a process that has joined."""
+        return self._lock
 
     def upgrade(self) -> None:
         """Make the file, or bring it to the present schema, and let go of it. Raises QueueError."""
@@ -257,7 +290,7 @@ class SqliteDatabase:
         return not busy
 
     def conflicts(self, _error: Exception) -> bool:
-        """Tell that nobody comes in between: one gateway has the file, and one thread of it writes."""
+        """Tell that nobody comes in between: who writes has the file's write lock from the beginning."""
         return False
 
     def is_lost(self, _error: Exception) -> bool:
@@ -265,7 +298,14 @@ class SqliteDatabase:
         return False
 
     def close(self) -> None:
-        """Move the log into the file, and let the next gateway have it, with the log where the disk is full."""
+        """
+        Move the log into the file, and let the next gateway have it, with the log where the disk is full.
+
+        One who has joined leaves that to the one who has opened.
+        """
+        if self._lock is None:
+            self.engine.dispose()
+            return
         try:
             with self.engine.connect() as connection:
                 _driver(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
@@ -274,7 +314,12 @@ class SqliteDatabase:
                 raise self.explain(error) from error
         finally:
             self.engine.dispose()
-            os.close(self._lock)
+            self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
 
 def path_of(url: URL) -> Path:

@@ -1,6 +1,7 @@
 """What the queue's threads do: one writes with group commit, one reads."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorTime
@@ -28,12 +29,19 @@ class Transactions:
     """
     Runs calls in transactions over one connection, opened when first needed and anew after every trouble.
 
-    So whatever went wrong, the next call finds a fresh connection, and succeeds once the cause is gone.
+    So whatever went wrong, the next call finds a fresh connection, and succeeds once the cause is gone. Each
+    transaction waits for its `turn`.
     """
 
-    def __init__(self, database: Database, connect: Callable[[], Connection]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connect: Callable[[], Connection],
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._database = database
         self._connect = connect
+        self._turn = turn
         self._connection: Connection | None = None
 
     def run(self, calls: Sequence[Call], perform: Perform) -> Exception | None:
@@ -41,7 +49,7 @@ class Transactions:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            with self._connection.begin():
+            with self._turn(), self._connection.begin():
                 perform(self._connection, calls)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must reach those who wait for the calls
             self.close()
@@ -78,7 +86,7 @@ class Writer:
 
     def __init__(self, database: Database, lease: str, clock: IReactorTime) -> None:
         self._database = database
-        self._transactions = Transactions(database, database.writer)
+        self._transactions = Transactions(database, database.writer, database.turn)
         self._lease = lease
         self._clock = clock
         self.trouble: QueueError | None = None

@@ -118,6 +118,7 @@ class SettingsFile(Table, frozen=True):
     queue: QueueTable
     upstream: Annotated[list[UpstreamTable], Meta(min_length=1)]
     clients: Annotated[dict[str, ClientTable], Meta(min_length=1)]
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     limits: LimitsTable = field(default_factory=LimitsTable)
     https: HttpsTable = field(default_factory=HttpsTable)
     lines: LinesTable | None = None
