@@ -2,7 +2,8 @@
 
 import pytest
 
-from mailgate.delivery.esmtp import Habits, Timeouts
+from mailgate.delivery.esmtp import Habits
+from mailgate.delivery.session_start import Timeouts
 from mailgate.model.outcome import Status
 
 BOTH = (b"PIPELINING", b"CHUNKING")
@@ -75,6 +76,17 @@ def test_a_reply_that_came_before_the_message_is_none_to_it(converse, claim_of):
     talk.sent()
     assert talk.server(b"250 ok", b"250 ok", b"250 queued") == b""
     assert statuses(attempts) == [Status.DEFERRED]
+    assert not attempts[0].unknown
+    assert talk.wire.aborted
+
+
+def test_a_reply_that_came_before_the_message_is_none_to_it_after_data(converse, claim_of):
+    talk = converse().start(b"PIPELINING")
+    attempts = talk.send(claim_of())
+    talk.sent()
+    assert talk.server(b"250 ok", b"250 ok", b"354 go", b"250 queued") == b""
+    assert statuses(attempts) == [Status.DEFERRED]
+    assert not attempts[0].unknown
     assert talk.wire.aborted
 
 

@@ -56,13 +56,13 @@ def test_recipients_beyond_the_limit_follow_at_once(new_gateway, postfix):
     gateway.stop()
     until(postfix.commands, "the end of the session")
     (session,) = postfix.commands()
-    assert (session["mail"], session["rcpt"], session["bdat"]) == ("3", "5/9", "3")
+    assert (session["mail"], session["rcpt"], session["bdat"]) == ("3", "9", "3")
     for name in names:
         assert sum(f"\nDelivered-To: {name}\n".encode() in kept for kept in postfix.messages()) == 1
 
 
 def test_a_report_on_the_delivery_names_the_message_and_leaves_out_its_text(new_gateway, postfix):
-    postfix.set("transport_maps = inline:{gone.example=error:gone}")
+    postfix.set("transport_maps = inline:{gone.example=error:gone}", "smtpd_reject_unlisted_recipient = no")
     gateway = new_gateway(postfix.port).start()
     with gateway.client() as client:
         receipt = client.submit(message(to=["kim@gone.example"], text="private words\n"))
