@@ -190,3 +190,14 @@ def test_a_report_on_the_delivery_is_asked_to_name_the_message(converse, claim_o
     talk = converse().start(*BOTH, b"DSN", b"SIZE")
     talk.send(claim_of(id="1+2=3"))
     assert talk.sent().startswith(b"MAIL FROM:<a@example.com> SIZE=36 RET=HDRS ENVID=1+2B2+3D3\r\nRCPT TO:<kim@")
+
+
+def test_the_next_message_has_its_own_time_too(converse, claim_of):
+    talk = converse(timeouts=Timeouts(whole_transaction=500.0)).start(*BOTH)
+    for _ in range(2):
+        attempts = talk.send(claim_of())
+        talk.clock.advance(290)
+        talk.server(b"250 ok", b"250 ok")
+        talk.clock.advance(200)
+        talk.server(b"250 queued")
+        assert statuses(attempts) == [Status.ACCEPTED]
