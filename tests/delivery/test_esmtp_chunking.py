@@ -201,3 +201,14 @@ def test_the_next_message_has_its_own_time_too(converse, claim_of):
         talk.clock.advance(200)
         talk.server(b"250 queued")
         assert statuses(attempts) == [Status.ACCEPTED]
+
+
+def test_transactions_of_the_messages_before_count_too(converse, claim_of):
+    talk = converse().start(*BOTH, b"LIMITS MAILMAX=2 RCPTMAX=1")
+    talk.send(claim_of())
+    talk.server(b"250 ok", b"250 ok")
+    talk.server(b"250 queued")
+    attempts = talk.send(claim_of("a@x.kr", "b@x.kr"))
+    talk.server(b"250 ok", b"250 ok")
+    assert talk.server(b"250 queued") == b"QUIT\r\n"
+    assert statuses(attempts) == [Status.ACCEPTED, Status.DEFERRED]
