@@ -5,7 +5,8 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
-from mailgate.delivery.esmtp import Habits, SmtpConnection, Timeouts
+from mailgate.delivery.esmtp import Habits, SmtpConnection
+from mailgate.delivery.session_start import Timeouts
 from mailgate.delivery.settings import UpstreamSettings
 from mailgate.delivery.tls import UpstreamTls
 

@@ -1,64 +1,23 @@
-"""
-twisted.mail's ESMTP client, made safe to carry other people's mail.
+"""A connection to an upstream that carries other people's mail safely."""
 
-The greeting, EHLO, STARTTLS and AUTH run through the library's state machine. Replaced are the parts that are
-unsound there: the reading of replies, the mail transaction, what happens after an error, and time.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITLSTransport
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.mail import smtp
-from twisted.mail._cred import CramMD5ClientAuthenticator, LOGINAuthenticator, PLAINAuthenticator
 from twisted.python.failure import Failure
 
 from mailgate.delivery.attempt import Attempt
 from mailgate.delivery.errors import UpstreamError, describe
 from mailgate.delivery.handover import Handover
+from mailgate.delivery.session_start import StartingSession, Timeouts
 from mailgate.delivery.settings import UpstreamSettings
 from mailgate.delivery.tls import UpstreamTls
 from mailgate.delivery.transaction import Stage
 from mailgate.queue.interface import Claim
-from mailgate.wire.smtp.ehlo import Extensions, parse_extensions
-from mailgate.wire.smtp.replies import ReplyError, ReplyReader, ServerReply
+from mailgate.wire.smtp.replies import ReplyError, ServerReply
 
 _CLOSING = 421
-
-_MAX_CHALLENGES = 3
-"""More than any mechanism in use needs; a server may not go on asking for ever."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """
-    How long to wait for a reply, in seconds.
-
-    In a transaction as RFC 5321 section 4.5.3.2 wants it. Less before it: nothing is at stake there, and another
-    server may be there to take the message.
-
-    Attributes:
-        setup: for the TCP connection, the greeting, and each reply to EHLO, STARTTLS and AUTH.
-        whole_setup: for all of them together.
-        command: for MAIL, RCPT and RSET.
-        data: for the go-ahead after DATA.
-        content: for the reply to the message; the time to send it comes on top.
-        octets_per_second: the slowest pace at which a message may leave.
-        whole_transaction: for a transaction, to which the time to send its message comes on top.
-        closing: for QUIT, and again for the connection to close.
-
-    """
-
-    setup: float = 30.0
-    whole_setup: float = 120.0
-    command: float = 300.0
-    data: float = 120.0
-    content: float = 600.0
-    octets_per_second: float = 32768.0
-    whole_transaction: float = 1800.0
-    closing: float = 5.0
 
 
 @dataclass(slots=True)
@@ -74,17 +33,14 @@ class Habits:
     refuses_bdat: bool = False
 
 
-class SmtpConnection(smtp.ESMTPClient):
+class SmtpConnection(StartingSession):
     """
     One connection to an upstream, which carries any number of messages, one after the other.
 
     `ready` fires once mail may be sent, or fails with UpstreamError. `lost` fires when the connection is gone.
-    `heard_at` is when the server last said something, or was given a message, by the clock.
+    `heard_at` is when the server last said something, or was given a message and the time to take it, by the clock.
     The connection ends itself on anything that is not SMTP, on a timeout and on a 421.
     """
-
-    debug = False
-    transport: ITLSTransport
 
     def __init__(
         self,
@@ -95,34 +51,13 @@ class SmtpConnection(smtp.ESMTPClient):
         timeouts: Timeouts,
         habits: Habits,
     ) -> None:
-        login = upstream.credentials
-        super().__init__(login.password.encode() if login else None, tls, hostname)
-        self.requireTransportSecurity = upstream.tls != "none"
-        self.requireAuthentication = login is not None
-        self.heloFallback = upstream.tls == "none" and login is None
-        if login:
-            # Over TLS PLAIN is as good as any and the one every server has (RFC 4954 section 4).
-            for mechanism in (PLAINAuthenticator, LOGINAuthenticator, CramMD5ClientAuthenticator):
-                self.registerAuthenticator(mechanism(login.username.encode()))
-        self.ready: Deferred[None] = Deferred(lambda _: self.abort())
+        super().__init__(upstream, hostname, tls, clock, timeouts)
         self.lost: Deferred[None] = Deferred()
         self.carried = 0
         self.heard_at = clock.seconds()
-        self._upstream = upstream
-        self._tls = tls
-        self._clock = clock
-        self._timeouts = timeouts
         self._habits = habits
         self._transactions = 0
         self._begun = 0
-        self._deadline = 0.0
-        self._reader = ReplyReader()
-        self._extensions = Extensions()
-        self._answer: ServerReply | None = None
-        self._challenges = 0
-        self._login_begun = False
-        self._starting = True
-        self._ending = False
         self._handover: Handover | None = None
         self._result: Deferred[Attempt] | None = None
 
@@ -138,7 +73,7 @@ class SmtpConnection(smtp.ESMTPClient):
         It fires after the whole transaction, or the last of several, when the connection is idle again or of no
         more use.
         """
-        self.heard_at = self._clock.seconds()
+        self.heard_at = self._clock.seconds() + len(claim.content) / self._timeouts.octets_per_second
         result = self._result = Deferred()
         offered = self._extensions
         if self._habits.refuses_bdat:
@@ -165,18 +100,6 @@ class SmtpConnection(smtp.ESMTPClient):
 
     # What twisted.protocols and twisted.mail call.
 
-    def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:
-        """Keep time by the given clock instead of the global reactor."""
-        return self._clock.callLater(period, func)
-
-    def connectionMade(self) -> None:
-        """Wait for the greeting."""
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-        self._deadline = self._clock.seconds() + self._timeouts.whole_setup
-        super().connectionMade()
-        self.setTimeout(self._timeouts.setup)
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell everyone who waits."""
         self.connected = 0
@@ -200,71 +123,6 @@ class SmtpConnection(smtp.ESMTPClient):
             self._give_up(f"the server broke the protocol ({problem})")
         self._watch()
 
-    def sendError(self, exc: Exception) -> None:
-        """End the session's start, which the library found to have failed."""
-        self._refuse_session(_FAULTS.get(type(exc), "the server refused the session"))
-
-    def smtpConnectionFailed(self, _code: int, _resp: bytes) -> None:
-        """Treat any greeting but 220 as a reason to come back later, never as a fate of a message."""
-        self._refuse_session("the server does not take connections")
-
-    def smtpState_helo(self, code: int, resp: bytes) -> None:
-        """Say HELO where EHLO is unknown, once, and not because of a temporary trouble."""
-        if code < 500:  # noqa: PLR2004 - RFC 5321 section 3.2
-            self._refuse_session("the server does not take EHLO")
-            return
-        super().smtpState_helo(code, resp)
-        self._failresponse = self.smtpConnectionFailed
-
-    def smtpState_from(self, _code: int, _resp: bytes) -> None:
-        """Be ready: the library asks for its first message here."""
-        if self._reader.pending:
-            self._give_up("the server sent replies that nobody asked for")
-            return
-        self.setTimeout(None)
-        self._starting = False
-        self.ready.callback(None)
-
-    def esmtpState_serverConfig(self, code: int, resp: bytes) -> None:
-        """Read what the server offers, in any case of letters."""
-        self._extensions = offered = parse_extensions(resp.split(b"\n"))
-        items: dict[bytes, bytes | None] = {}
-        if offered.starttls:
-            items[b"STARTTLS"] = None
-        if offered.auth:
-            items[b"AUTH"] = " ".join(offered.auth).encode()
-        self.tryTLS(code, resp, items)
-
-    def esmtpState_starttls(self, code: int, resp: bytes) -> None:
-        """Begin TLS, unless replies were slipped in ahead of it (RFC 3207 section 6, CVE-2011-0411)."""
-        if self._reader.pending:
-            self._give_up("the server sent more than its reply to STARTTLS before TLS began")
-            return
-        assert self._tls is not None
-        self.transport.startTLS(self._tls)
-        self._tlsMode = True
-        self.esmtpState_ehlo(code, resp)
-
-    def authenticate(self, code: int, resp: bytes, items: dict[bytes, bytes | None]) -> None:
-        """Log in, but never in clear text."""
-        if self.secret and not self._tlsMode:
-            self.esmtpTLSRequired()
-            return
-        self._login_begun = bool(self.secret)
-        super().authenticate(code, resp, items)
-
-    def _esmtpState_plainAuth(self, code: int, resp: bytes) -> None:
-        # The library would try the same password a second time, which counts towards a lock-out.
-        self.esmtpAUTHDeclined(code, resp)
-
-    def smtpState_maybeAuthenticated(self, code: int, resp: bytes) -> None:
-        """Go on with the login, up to a bound."""
-        self._challenges += 1
-        if self._challenges > _MAX_CHALLENGES:
-            self._refuse_session("the server's login does not end")
-            return
-        super().smtpState_maybeAuthenticated(code, resp)
-
     # Our own.
 
     def _replied(self, reply: ServerReply) -> None:
@@ -277,10 +135,7 @@ class SmtpConnection(smtp.ESMTPClient):
             else:
                 self._write(handover, handover.answer(reply))
         elif self._starting:
-            self._answer = reply
-            self._wait(self._timeouts.setup)
-            proceed = self._okresponse if reply.code in self._expected else self._failresponse
-            proceed(reply.code, b"\n".join(reply.lines))
+            self._start_replied(reply)
         else:
             # Nothing was asked: a server that goes away (421), or one whose replies no longer match.
             self._quit()
@@ -289,6 +144,7 @@ class SmtpConnection(smtp.ESMTPClient):
         if octets:
             if self._reader.pending:
                 # They would be taken for the answer to what goes out now.
+                handover.withhold()
                 raise ReplyError("replies that nobody asked for")
             if handover.transactions > self._begun:
                 self._begun = handover.transactions
@@ -330,20 +186,6 @@ class SmtpConnection(smtp.ESMTPClient):
         assert result is not None
         result.callback(attempt)
 
-    def _wait(self, seconds: float) -> None:
-        self.setTimeout(max(0.0, min(seconds, self._deadline - self._clock.seconds())))
-
-    def _refuse_session(self, fault: str) -> None:
-        """End a session that can't start, with the server's reply as the reason."""
-        reason = fault
-        if self._answer is not None and not self._answer.positive:
-            shown = self._answer.readable(self._upstream.host)
-            # A server may echo the login in its refusal.
-            text = "" if self._login_begun else shown.text
-            reason = f"{fault}: " + " ".join(filter(None, (str(shown.code), shown.enhanced, text)))
-        self._quit()
-        self._conclude(reason)
-
     def _give_up(self, reason: str, *, stale: bool = False) -> None:
         self._ending = True
         if self.connected:
@@ -366,22 +208,6 @@ class SmtpConnection(smtp.ESMTPClient):
                 handover.interrupt(reason)
                 result.callback(handover.attempt)
 
-    def _quit(self) -> None:
-        self._ending = True
-        if self.connected:
-            self.sendLine(b"QUIT")
-            self.setTimeout(self._timeouts.closing)
-
     def _hang_up(self) -> None:
         self.setTimeout(self._timeouts.closing)
         self.transport.loseConnection()
-
-
-_FAULTS: dict[type[Exception], str] = {
-    smtp.AUTHDeclinedError: "the server refused the login",
-    smtp.AUTHRequiredError: "the server offers no login that the gateway knows",
-    smtp.AuthenticationError: "the login failed",
-    smtp.EHLORequiredError: "the server does not take EHLO",
-    smtp.TLSRequiredError: "the server does not offer STARTTLS",
-    smtp.TLSError: "the server refused STARTTLS",
-}

@@ -69,6 +69,10 @@ class Handover:
         octets = self._transaction.answer(reply)
         return self._follow(b"") if self.stage is Stage.DONE else octets
 
+    def withhold(self) -> None:
+        """Take note that the octets which were returned last are not sent; only `interrupt` may follow."""
+        self._transaction.withhold()
+
     def interrupt(self, reason: str) -> None:
         """End it because the connection is of no more use; who has no outcome is deferred."""
         self._transaction.interrupt(reason)

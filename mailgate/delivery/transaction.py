@@ -127,6 +127,11 @@ class Transaction:
                     raise ReplyError("RSET was refused")
                 return self._end()
 
+    def withhold(self) -> None:
+        """Take note that the octets which were returned last are not sent; only `interrupt` may follow."""
+        if self.stage is Stage.CONTENT:
+            self.stage = Stage.DATA
+
     def interrupt(self, reason: str) -> None:
         """End it because the connection is of no more use; who has no outcome is deferred."""
         if self.stage is Stage.CONTENT and self._accepted:

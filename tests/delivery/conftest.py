@@ -15,7 +15,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailgate.delivery.esmtp import Habits, SmtpConnection, Timeouts
+from mailgate.delivery.esmtp import Habits, SmtpConnection
+from mailgate.delivery.session_start import Timeouts
 from mailgate.delivery.settings import UpstreamSettings
 from mailgate.queue.interface import Claim, PendingRecipient
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mailgate.delivery.esmtp import Habits, Timeouts
+from mailgate.delivery.esmtp import Habits
+from mailgate.delivery.session_start import Timeouts
 from mailgate.model.outcome import Status
 
 BOTH = (b"PIPELINING", b"CHUNKING")
@@ -75,6 +76,17 @@ def test_a_reply_that_came_before_the_message_is_none_to_it(converse, claim_of):
     talk.sent()
     assert talk.server(b"250 ok", b"250 ok", b"250 queued") == b""
     assert statuses(attempts) == [Status.DEFERRED]
+    assert not attempts[0].unknown
+    assert talk.wire.aborted
+
+
+def test_a_reply_that_came_before_the_message_is_none_to_it_after_data(converse, claim_of):
+    talk = converse().start(b"PIPELINING")
+    attempts = talk.send(claim_of())
+    talk.sent()
+    assert talk.server(b"250 ok", b"250 ok", b"354 go", b"250 queued") == b""
+    assert statuses(attempts) == [Status.DEFERRED]
+    assert not attempts[0].unknown
     assert talk.wire.aborted
 
 
@@ -178,3 +190,25 @@ def test_a_report_on_the_delivery_is_asked_to_name_the_message(converse, claim_o
     talk = converse().start(*BOTH, b"DSN", b"SIZE")
     talk.send(claim_of(id="1+2=3"))
     assert talk.sent().startswith(b"MAIL FROM:<a@example.com> SIZE=36 RET=HDRS ENVID=1+2B2+3D3\r\nRCPT TO:<kim@")
+
+
+def test_the_next_message_has_its_own_time_too(converse, claim_of):
+    talk = converse(timeouts=Timeouts(whole_transaction=500.0)).start(*BOTH)
+    for _ in range(2):
+        attempts = talk.send(claim_of())
+        talk.clock.advance(290)
+        talk.server(b"250 ok", b"250 ok")
+        talk.clock.advance(200)
+        talk.server(b"250 queued")
+        assert statuses(attempts) == [Status.ACCEPTED]
+
+
+def test_transactions_of_the_messages_before_count_too(converse, claim_of):
+    talk = converse().start(*BOTH, b"LIMITS MAILMAX=2 RCPTMAX=1")
+    talk.send(claim_of())
+    talk.server(b"250 ok", b"250 ok")
+    talk.server(b"250 queued")
+    attempts = talk.send(claim_of("a@x.kr", "b@x.kr"))
+    talk.server(b"250 ok", b"250 ok")
+    assert talk.server(b"250 queued") == b"QUIT\r\n"
+    assert statuses(attempts) == [Status.ACCEPTED, Status.DEFERRED]

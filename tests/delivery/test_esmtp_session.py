@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.error import ConnectionDone
 
-from mailgate.delivery.esmtp import Timeouts
+from mailgate.delivery.session_start import Timeouts
 from mailgate.model.outcome import Status
 
 

@@ -108,9 +108,21 @@ class Postfix:
     folder: Path
     port: int
 
+    def set(self, *parameters: str) -> None:
+        """Set parameters, each as ``name = value``, for the connections that come from now on."""
+        etc = self.folder / "etc"
+        subprocess.run(["postconf", "-c", etc, "-e", *parameters], check=True, capture_output=True)
+        subprocess.run(["postfix", "-c", etc, "reload"], check=True, capture_output=True)
+
     def messages(self) -> list[bytes]:
         """Return the delivered messages, one for each recipient, with Postfix's own header fields on top."""
         return [path.read_bytes() for path in sorted((self.folder / "mail" / "inbox" / "new").glob("*"))]
+
+    def commands(self) -> list[dict[str, str]]:
+        """Return how often each command came, of each ended session with mail, as ``taken`` or ``taken/given``."""
+        ends = (line for line in self.log.splitlines() if ": disconnect from " in line)
+        sessions = [dict(word.split("=") for word in line.split() if "=" in word) for line in ends]
+        return [session for session in sessions if "mail" in session]
 
     @property
     def log(self) -> str:
