@@ -38,7 +38,7 @@ class SmtpConnection(StartingSession):
     One connection to an upstream, which carries any number of messages, one after the other.
 
     `ready` fires once mail may be sent, or fails with UpstreamError. `lost` fires when the connection is gone.
-    `heard_at` is when the server last said something, or was given a message and the time to take it, by the clock.
+    `heard_at` is when the server last said something, or was given a message and time to take it, by the clock.
     The connection ends itself on anything that is not SMTP, on a timeout and on a 421.
     """
 
