@@ -111,7 +111,11 @@ def test_closing_leaves_one_tidy_file(open_here, path, turns, clock, new_message
     turns.wait(queue.accept(new_message(lease=True)))
     clock.now = now + 7
     turns.wait(queue.close())
-    assert sorted(each.name for each in path.parent.iterdir()) == ["대기열.db", "대기열.db.lock", "대기열.db.reserve"]
+    assert sorted(each.name for each in path.parent.iterdir()) == [
+        "대기열.db",
+        "대기열.db.lock",
+        "대기열.db.reserve",
+    ]
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert connection.execute("SELECT lease, due_at FROM messages").fetchall() == [(None, now + 7)]
