@@ -1,4 +1,4 @@
-"""A file system that takes no more writes, and a queue that another program holds locked: refusals, and no loss."""
+"""A file system that takes no more writes, and a queue that something else locks: refusals, and no loss."""
 
 import json
 import os

@@ -95,7 +95,7 @@ def test_what_was_delivered_is_recorded_on_a_disk_that_something_else_filled(
     filler.unlink()
     with gateway.client() as client:
         until(lambda: client.submit(message()).status == 202, "mail is taken again")
-    until(lambda: (small_disk / "mailgate.db.reserve").exists(), "a new reserve")
+    until((small_disk / "mailgate.db.reserve").exists, "a new reserve")
     gateway.stop()
     assert len(internal.files()) >= len(identifiers)
     assert len(set(internal.message_ids())) == len(internal.files())
