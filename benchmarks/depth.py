@@ -10,6 +10,7 @@ of all, which has a thread of its own in the gateway. Beside them: the process's
 """
 
 import argparse
+import random
 import statistics
 import sys
 import tempfile
@@ -33,7 +34,7 @@ DEPTHS = (1_000, 10_000, 100_000, 1_000_000)
 TOGETHER = 100
 ROUNDS = 21
 OWNER = "depth"
-CLIENT = "센서-7"
+CLIENTS = tuple(f"센서-{number}" for number in range(20))
 NAMES = ("accept 100", "claim 100", "settle 100", "find", "by key", "next due", "count all")
 
 
@@ -43,7 +44,7 @@ def new_message(now: float) -> NewMessage:
     return NewMessage(
         id=identifier,
         message_id=f"<{identifier}@gate.example.com>",
-        client=CLIENT,
+        client=random.choice(CLIENTS),
         door="lines",
         created_at=now,
         due_at=now,
@@ -89,13 +90,13 @@ class Bench:
                 Settlement(each.id, (Outcome(0, Status.ACCEPTED, None),), now, None)
                 for each in claims  # type: ignore[attr-defined]
             ]
-            seconds, held = self._run(lambda done=done: settle(self._connection, done, OWNER))
+            seconds, held = self._run(lambda done=done, now=now: settle(self._connection, done, OWNER, now))
             assert held == [True] * TOGETHER
             taken["settle 100"].append(seconds)
             looks: dict[str, Callable[[], object]] = {
-                "find": lambda known=known, now=now: records.find(self._connection, CLIENT, known.id, now),
+                "find": lambda known=known, now=now: records.find(self._connection, known.client, known.id, now),
                 "by key": lambda known=known, now=now: records.find_by_key(
-                    self._connection, CLIENT, known.id, now
+                    self._connection, known.client, known.id, now
                 ),
                 "next due": lambda: records.next_due(self._connection),
             }
@@ -121,8 +122,8 @@ def memory() -> int:
 
 def run(url: str, most: int) -> None:
     """Fill the queue at the URL step by step, and print a line for each depth."""
-    database = make_database(url, Clock())
-    database.open(time.time())
+    database = make_database(url, Clock(), Clock().seconds)
+    database.open()
     try:
         with database.writer() as connection:
             bench = Bench(connection)

@@ -1,181 +1,133 @@
-"""The composition root: settings in, one service out; the only module that knows every class."""
+"""The composition root: settings in, one service out, be it one process or the supervisor of several."""
 
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+import os
 
-from prometheus_client import CollectorRegistry
-from twisted.application.service import IService
-from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.interfaces import (
-    IReactorPluggableNameResolver,
-    IReactorTCP,
-    IReactorThreads,
-    IReactorTime,
-)
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, succeed
 
 import mailgate
-from mailgate.ca.errors import CertificateAuthorityError
-from mailgate.delivery.make import DeliveryError, make_dispatcher, make_upstream_tls
-from mailgate.doors.https import HttpsDoor, make_https_door
-from mailgate.doors.lines import LineDoor, make_line_door
-from mailgate.doors.lines.spool import Spools
-from mailgate.enrolment import Enrolment
-from mailgate.intake import Admission, Intake, Limits
+from mailgate.gateway import Gateway, nothing
+from mailgate.gateway import Reactor as GatewayReactor
 from mailgate.model.journal import Journal
-from mailgate.model.refusal import Refusal
-from mailgate.ops.counting import CountingJournal
-from mailgate.ops.descriptors import connections_for
+from mailgate.ops.journal import LineJournal, NoJournal
 from mailgate.ops.listener import make_site
-from mailgate.ops.mail import MailCollector
-from mailgate.ops.metrics import CountsCollector, TrustCollector
-from mailgate.policy.clients import ClientDirectory
-from mailgate.queue.admission import DiskAdmission, HangAdmission
-from mailgate.queue.backlog import Backlog, BacklogAdmission
+from mailgate.queue.database import Database
 from mailgate.queue.interface import QueueError
-from mailgate.queue.opening import make_queue
-from mailgate.queue.sql import SqlQueue
-from mailgate.reloading import Hangup, Reloader
+from mailgate.queue.opening import make_database
+from mailgate.reloading import Hangup
 from mailgate.services import Part, Ports, Stages, StartError
 from mailgate.settings import Settings
-from mailgate.trust.connections import ConnectionLimits
-from mailgate.trust.server import ServerTrust
-from mailgate.trust.settings import TrustError
-
-CLOSE_SECONDS = 10.0
-"""How long the queue may take to finish what it was given and to close."""
+from mailgate.workers.listener import make_site as make_site_of_all
+from mailgate.workers.ports import BoundPorts
+from mailgate.workers.process import Reactor as SupervisorReactor
+from mailgate.workers.supervisor import Workers
 
 
-class Reactor(IReactorThreads, IReactorPluggableNameResolver, IReactorTCP, IReactorTime):
-    """What the gateway needs of a reactor."""
+class Reactor(GatewayReactor, SupervisorReactor):
+    """What the gateway needs of a reactor, be it one process or several."""
 
 
-def compose(settings: Settings, reactor: Reactor, log: Journal) -> IService:
+def compose(settings: Settings, reactor: Reactor, log: LineJournal) -> IService:
     """
     Return the gateway as one service, nothing of it started.
 
-    Certificates, keys and CAs are read now, while the process still may: twistd drops privileges and goes
-    into the background between this and the start. For the same reasons the queue's file and threads have
-    to wait for the start. `log` is where the journal goes. Raises StartError.
+    Certificates, keys and CAs are read now, as Gateway says. `log` is where the journal goes. Raises StartError.
     """
-    journal = CountingJournal(log)
-    try:
-        trust = ServerTrust(settings.tls, journal, reactor)
-        queue = make_queue(settings.queue, reactor, clock=reactor)
-        queue.check()
-        upstreams = make_upstream_tls(settings.delivery)
-        dispatcher = make_dispatcher(settings.delivery, queue, reactor, journal, upstreams)
-    except (TrustError, QueueError, DeliveryError) as error:
-        raise StartError(str(error)) from error
-    spool_directory = queue.directory or Path(tempfile.gettempdir())
-    disk = DiskAdmission(spool_directory, settings.queue.minimum_free_disk, queue.spare)
-    backlog = Backlog(queue.survey, reactor, journal)
-    depth = BacklogAdmission(backlog, settings.queue.maximum_messages, settings.queue.maximum_age)
-    hang = HangAdmission(queue.hang)
-    # A queue on another machine has its disk there; only what is still coming in needs room here.
-    local = _nowhere if queue.directory is None else disk
+    return _alone(settings, reactor, log) if settings.workers == 1 else _supervise(settings, reactor, log)
 
-    def admission() -> Refusal | None:
-        return hang() or local() or depth()
 
-    intake = Intake(
-        hostname=settings.hostname,
-        directory=ClientDirectory(settings.clients),
-        limits=Limits(settings.limits.max_message, settings.delivery.schedule.give_up_after),
-        queue=queue,
-        handover=dispatcher,
-        admission=admission,
-        journal=journal,
-        clock=reactor,
-    )
-    dispatcher.on_settled = lambda message, _outcomes: intake.settled(message)
-    total = connections_for(settings.limits.connections)
-    if total < settings.limits.connections:
-        journal.record("gateway.few_descriptors", connections=total, wanted=settings.limits.connections)
-    connections = ConnectionLimits(total, settings.limits.connections_per_address)
-    try:
-        enrolment = None if settings.est is None else Enrolment(settings.est, trust, intake, journal, reactor)
-    except CertificateAuthorityError as error:
-        raise StartError(f"[est]: {error}") from error
-    except OSError as error:
-        raise StartError(f"[est]: {error.filename} can't be used: {error.strerror}") from error
-    renewal = [] if enrolment is None else [Part(enrolment.start, enrolment.stop)]
-    routes = None if enrolment is None else enrolment.routes
-    https = make_https_door(intake, trust, settings.limits, connections, reactor, journal, routes)
-    doors: list[HttpsDoor | LineDoor] = [https]
-    ports = [Ports(reactor, "https", settings.https.listen, https.factory)]
-    if settings.lines is not None:
-        new_spool = Spools(spool_directory, disk).new
-        lines = make_line_door(
-            settings.hostname, intake, trust, settings.limits, connections, new_spool, reactor, journal
-        )
-        doors.append(lines)
-        ports.append(Ports(reactor, "lines", settings.lines.listen, lines.factory))
-    reloader = Reloader(settings, trust, intake, connections, upstreams, doors, journal, reactor)
-    hangup = Hangup(reloader.reload, reactor)
+def _alone(settings: Settings, reactor: Reactor, log: Journal) -> IService:
+    gateway = Gateway(settings, reactor, log)
+    ports = [
+        Ports(reactor, door, listen, gateway.doors[door].factory) for door, listen in _listen(settings).items()
+    ]
     if settings.ops is not None:
-        registry = CollectorRegistry()
-        registry.register(TrustCollector(trust, reactor))
-        registry.register(
-            CountsCollector("mailgate_reloads", "Reloads, by outcome.", "outcome", lambda: reloader.outcomes)
-        )
-        registry.register(MailCollector(journal, backlog, dispatcher.upstreams))
-        site = make_site(registry, lambda: _not_ready(intake, admission, queue), dispatcher.upstreams)
+        site = make_site(gateway.registry, gateway.not_ready, gateway.upstreams)
         ports.append(Ports(reactor, "ops", settings.ops.listen, site))
+    hangup = Hangup(gateway.reloader.reload, reactor)
+
+    def end() -> Deferred[None]:
+        gateway.end()
+        return _end(log)
+
     return Stages(
         [
-            Part(_nothing, lambda: _end(journal, trust)),
-            Part(lambda: _open(queue), lambda: _leave(queue, reactor, journal)),
-            Part(backlog.start, backlog.stop),
-            Part(dispatcher.start, dispatcher.stop),
-            *renewal,
-            Part(_nothing, lambda: _close(intake, doors)),
-            *ports,
-            Part(reloader.start, reloader.stop),
+            Part(nothing, end),
+            *gateway.stages(ports),
             Part(hangup.start, hangup.stop),
-            Part(lambda: _begin(journal, settings.path), lambda: succeed(None)),
+            Part(lambda: _begin(settings, log), _ended),
         ]
     )
 
 
-def _not_ready(intake: Intake, admission: Admission, queue: SqlQueue) -> str | None:
-    if intake.draining:
-        return "the gateway is shutting down"
-    refusal = admission()
-    return queue.trouble() if refusal is None else refusal.detail
-
-
-def _nowhere() -> None:
-    """Refuse nothing: the disk is another machine's."""
-
-
-def _nothing() -> None:
-    """Start what needs no starting."""
-
-
-def _open(queue: SqlQueue) -> None:
+def _supervise(settings: Settings, reactor: Reactor, log: LineJournal) -> IService:
+    if not hasattr(os, "memfd_create"):
+        raise StartError("workers: several of them need Linux")
+    # This one is never started: it finds what would keep the workers from it, and they tell the journal the rest.
+    Gateway(settings, reactor, NoJournal())
     try:
-        queue.open()
+        database = make_database(settings.queue.url, reactor)
+    except QueueError as error:
+        raise StartError(str(error)) from error
+    bound = {door: BoundPorts(reactor, door, listen) for door, listen in _listen(settings).items()}
+    workers = Workers(
+        settings,
+        {path: path.read_bytes() for path in settings.keys},
+        lambda: {door: ports.descriptors for door, ports in bound.items()},
+        lambda: database.lock,
+        reactor,
+        log,
+    )
+    ops: list[Service] = []
+    if settings.ops is not None:
+        ops.append(Ports(reactor, "ops", settings.ops.listen, make_site_of_all(workers.ask)))
+    hangup = Hangup(workers.reload, reactor)
+    return Stages(
+        [
+            Part(nothing, lambda: _end(log)),
+            Part(lambda: _open(database), lambda: _close(database, log)),
+            Part(workers.start, workers.stop),
+            *bound.values(),
+            *ops,
+            Part(hangup.start, hangup.stop),
+            Part(lambda: _begin(settings, log), _ended),
+        ]
+    )
+
+
+def _listen(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return where each door listens."""
+    doors = {"https": settings.https.listen}
+    if settings.lines is not None:
+        doors["lines"] = settings.lines.listen
+    return doors
+
+
+def _open(database: Database) -> None:
+    try:
+        database.open()
     except QueueError as error:
         raise StartError(str(error)) from error
 
 
-def _leave(queue: SqlQueue, reactor: Reactor, journal: Journal) -> Deferred[None]:
-    """Close the queue; one that doesn't answer is left to itself, and its leases to their end."""
-    closed = queue.close().addTimeout(CLOSE_SECONDS, reactor)
-    return closed.addErrback(lambda failure: journal.record("queue.not_closed", reason=str(failure.value)))
+def _close(database: Database, journal: Journal) -> Deferred[None]:
+    try:
+        database.close()
+    except QueueError as error:
+        journal.record("queue.not_closed", reason=str(error))
+    return succeed(None)
 
 
-def _close(intake: Intake, doors: Sequence[HttpsDoor | LineDoor]) -> Deferred[None]:
-    intake.drain()
-    return gatherResults([door.stop() for door in doors]).addCallback(lambda _: None)
+def _begin(settings: Settings, journal: Journal) -> None:
+    workers = settings.workers if settings.workers > 1 else None
+    journal.record("gateway.started", version=mailgate.__version__, settings=str(settings.path), workers=workers)
 
 
-def _begin(journal: Journal, path: Path) -> None:
-    journal.record("gateway.started", version=mailgate.__version__, settings=str(path))
-
-
-def _end(journal: Journal, trust: ServerTrust) -> Deferred[None]:
-    trust.close()
+def _end(journal: Journal) -> Deferred[None]:
     journal.record("gateway.stopped")
+    return succeed(None)
+
+
+def _ended() -> Deferred[None]:
+    """Stop what has nothing to stop."""
     return succeed(None)

@@ -19,7 +19,7 @@ from mailgate.doors.desk import DOOR
 from mailgate.doors.est import EnrolmentRoutes
 from mailgate.doors.settings import EnrolmentSettings
 from mailgate.intake import Intake
-from mailgate.intake.rates import Rates
+from mailgate.intake.rates import RateKeeper, Rates
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.journal import Journal
 from mailgate.model.refusal import Refusal, RefusalCode
@@ -48,6 +48,10 @@ class Enrolment:
     beside the CA before the client has it, so that revoking a client by its name revokes it too.
 
     Raises CertificateAuthorityError or OSError where the CA can't sign, or the doors wouldn't take what it signs.
+
+    Attributes:
+        rates: what is left of each client's renewals; other processes may take from it too.
+
     """
 
     _failures = Logger()
@@ -66,7 +70,7 @@ class Enrolment:
         self._intake = intake
         self._journal = journal
         self._reactor = reactor
-        self._rates = Rates()
+        self.rates: RateKeeper = Rates()
         self._waiting = 0
         self._stopping = False
         self._threads = ThreadPool(0, 1, "est")
@@ -95,7 +99,7 @@ class Enrolment:
         """Return the certificate that follows the client's `current` one, in PKCS #7, or why there is none."""
         if self._waiting >= MOST_WAITING:
             return succeed(_UNAVAILABLE)
-        wait = self._rates.take(identity.client, RATE, self._authority.now().timestamp())
+        wait = self.rates.take(identity.client, RATE, self._authority.now().timestamp())
         if wait:
             return succeed(Refusal(RefusalCode.RATE_LIMITED, f"more than {RATE} renewals", retry_after=wait))
         self._waiting += 1

@@ -127,6 +127,7 @@ class Reloader:
 def _fixed(settings: Settings) -> Mapping[str, object]:
     """Return what stays as it was at the start, by the names that the settings file has for it."""
     return {
+        "workers": settings.workers,
         "hostname": settings.hostname,
         "https": settings.https,
         "lines": settings.lines,

@@ -9,10 +9,10 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from mailgate.compose import Reactor, compose
-from mailgate.model.journal import Journal
-from mailgate.ops.journal import LogJournal, standard_output_journal
+from mailgate.ops.journal import LineJournal, LogJournal, standard_output_journal
 from mailgate.services import StartError
 from mailgate.settings import Settings, SettingsError, find_settings, load_settings
+from mailgate.steady import steady_clock
 
 _log = Logger()
 
@@ -37,7 +37,7 @@ class Options(usage.Options):
     ]
 
     settings: Settings
-    journal: Journal
+    journal: LineJournal
 
     def postOptions(self) -> None:
         """Load the settings, and choose where the journal goes."""
@@ -56,6 +56,8 @@ def makeService(options: Options) -> IService:
     """Return the gateway as one service, its certificates and keys loaded and nothing listening yet."""
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd chooses which
 
+    # Twisted's own is the calendar's, which may be set: every timer would fire at once, or none for hours.
+    reactor.seconds = steady_clock()  # type: ignore[method-assign]
     sys.excepthook = _tell_start_errors
     try:
         return compose(options.settings, cast("Reactor", reactor), options.journal)

@@ -78,7 +78,7 @@ class Running:
         self.clock, self.journal = Clock(), Journal()
         self.clock.advance(self.authority.now().timestamp())
         settings = load_settings(folder / "mailgate.toml")
-        self.trust = ServerTrust(settings.tls, self.journal, self.clock)
+        self.trust = ServerTrust(settings.tls, self.journal, self.clock, self.clock.seconds)
         self.upstreams = make_upstream_tls(settings.delivery)
         self.intake = SimpleNamespace(directory=None, limits=Limits(1, 3600.0))
         self.connections = ConnectionLimits(1, 1)

@@ -1,5 +1,6 @@
 """Would it start? ``mailgate check`` says so."""
 
+import time
 from datetime import UTC, datetime
 from typing import cast
 
@@ -31,7 +32,7 @@ def command(config: str | None) -> None:
         path = find_settings(config)
         settings = load_settings(path)
         compose(settings, cast("Reactor", reactor), LogJournal())
-        trust = ServerTrust(settings.tls, LogJournal(), cast("Reactor", reactor))
+        trust = ServerTrust(settings.tls, LogJournal(), cast("Reactor", reactor), time.time)
     except (SettingsError, StartError, TrustError) as error:
         raise click.ClickException(str(error)) from error
     for ending in trust.expiry.endings():
@@ -41,7 +42,8 @@ def command(config: str | None) -> None:
                 shown(f"note: the {ending.what} of {ending.subject} {word} on {ending.ends:%Y-%m-%d %H:%M} UTC")
             )
     clients, upstreams = len(settings.clients), len(settings.delivery.upstreams)
-    click.echo(f"{path} is fine: {_count(clients, 'client')}, {_count(upstreams, 'upstream')}.")
+    workers = "" if settings.workers == 1 else f", {settings.workers} workers"
+    click.echo(f"{path} is fine: {_count(clients, 'client')}, {_count(upstreams, 'upstream')}{workers}.")
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,5 +1,6 @@
 """What would happen to that certificate? ``mailgate explain`` says so, and why."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +45,7 @@ def command(file: Path, config: str | None, at: str | None) -> None:
     """
     try:
         settings = load_settings(find_settings(config))
-        trust = ServerTrust(settings.tls, LogJournal(), cast("IReactorTime", reactor))
+        trust = ServerTrust(settings.tls, LogJournal(), cast("IReactorTime", reactor), time.time)
     except (SettingsError, TrustError) as error:
         raise click.ClickException(str(error)) from error
     now = _time(at)
@@ -82,7 +83,7 @@ def _line(door: str, verdict: ClientIdentity | Refusal) -> str:
 
 def _rules(rules: ClientRules) -> Iterator[str]:
     described = rules.describe()
-    for name in ("senders", "recipients", "rate", "quota", "max_message"):
+    for name in ("senders", "recipients", "rate", "quota", "max_message", "bounces"):
         value = described[name]
         if value is not None:
             yield f"      {name + ':':<13}{', '.join(value) if isinstance(value, list) else value}"

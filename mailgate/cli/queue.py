@@ -1,8 +1,15 @@
 """``mailgate queue``: looking after the queue's database."""
 
+import time
+from datetime import datetime
+
 import click
 from twisted.internet import reactor
 
+from mailgate.cli.tables import table
+from mailgate.queue.database import Database
+from mailgate.queue.holding import held as held_messages
+from mailgate.queue.holding import retry as retry_messages
 from mailgate.queue.interface import QueueError
 from mailgate.queue.opening import make_database
 from mailgate.queue.schema import REVISION
@@ -14,8 +21,13 @@ def group() -> None:
     """Look after the queue's database."""
 
 
+_config = click.option(
+    "--config", metavar="FILE", help="Settings file [default: ./mailgate.toml, else /etc/mailgate/…]."
+)
+
+
 @group.command()
-@click.option("--config", metavar="FILE", help="Settings file [default: ./mailgate.toml, else /etc/mailgate/…].")
+@_config
 def upgrade(config: str | None) -> None:
     """
     Bring the database that the settings name to this version's schema.
@@ -25,8 +37,55 @@ def upgrade(config: str | None) -> None:
     itself when it starts.
     """
     try:
-        settings = load_settings(find_settings(config))
-        make_database(settings.queue.url, reactor).upgrade()
-    except (SettingsError, QueueError) as error:
+        _database(config).upgrade()
+    except QueueError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"The queue has the schema {REVISION}.")
+
+
+@group.command()
+@_config
+def held(config: str | None) -> None:
+    """
+    List the messages on hold, the longest held first.
+
+    With outcome_unknown = "hold" those are the messages that may or may not have been delivered, because the
+    connection was lost after the whole message was sent.
+    """
+    try:
+        with _database(config).beside() as connection:
+            messages = held_messages(connection)
+    except QueueError as error:
+        raise click.ClickException(str(error)) from error
+    if not messages:
+        click.echo("Nothing is on hold.")
+        return
+    rows = [(each.id, each.client, each.sender, _time(each.since), _time(each.expires_at)) for each in messages]
+    for line in table([("ID", "CLIENT", "SENDER", "SINCE", "EXPIRES"), *rows]):
+        click.echo(line)
+
+
+@group.command()
+@_config
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def retry(config: str | None, ids: tuple[str, ...]) -> None:
+    """Let messages on hold be delivered once more, at the risk of a repeat; a running gateway does it at once."""
+    try:
+        with _database(config).beside() as connection:
+            unknown = retry_messages(connection, ids, time.time())
+    except QueueError as error:
+        raise click.ClickException(str(error)) from error
+    if unknown:
+        raise click.ClickException(f"not on hold: {', '.join(unknown)}")
+
+
+def _database(config: str | None) -> Database:
+    try:
+        settings = load_settings(find_settings(config))
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    return make_database(settings.queue.url, reactor)
+
+
+def _time(moment: float) -> str:
+    return datetime.fromtimestamp(moment).astimezone().isoformat(" ", "seconds")

@@ -14,9 +14,14 @@ from mailgate.queue.interface import LATE_SECONDS, Claim, Queue
 POLL = 5.0
 """The longest time between two looks, in seconds, for what other gateways leave behind."""
 
+AFTER_FAILURE = 1.0
+"""Seconds after which a claim that failed is tried again with half as many messages."""
+
 SHORTEST_WAIT = 0.1
 """Between two looks of which the first found nothing, in seconds."""
 
+
+_ANY = 1 << 20
 
 _log = Logger()
 
@@ -50,6 +55,8 @@ class Claimer:
         self._looking = False
         self._again = False
         self._starved = False
+        # A smaller claim may still be possible where a large one isn't: on a disk that is all but full.
+        self._most = _ANY
         self._timer: IDelayedCall | None = None
         self._stopped: Callable[[None], None] | None = None
 
@@ -80,7 +87,7 @@ class Claimer:
         if self._looking:
             self._again = True
             return
-        limit = self._taker.room()
+        limit = min(self._taker.room(), self._most)
         self._starved = limit <= 0
         if self._starved:
             self._arm(self._clock.seconds() + POLL)
@@ -88,10 +95,12 @@ class Claimer:
         self._looking = True
         self._again = False
         asked_at = self._clock.seconds()
-        claimed = self._queue.claim(limit, asked_at).addCallbacks(self._claimed, self._failed, (asked_at,))
+        claimed = self._queue.claim(limit, asked_at)
+        claimed.addCallbacks(self._claimed, self._failed, (asked_at,), {}, (limit,))
         claimed.addErrback(self._broke)
 
     def _claimed(self, claims: Sequence[Claim], asked_at: float) -> None:
+        self._most = min(self._most * 2, _ANY)
         if self._clock.seconds() - asked_at >= LATE_SECONDS:
             # They are claimed again when their leases have ended.
             claims = ()
@@ -111,9 +120,12 @@ class Claimer:
         self._journal.record("delivery.claim_failed", reason=str(failure.value))
         self._due(None)
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure, limit: int) -> None:
+        self._most = max(1, limit // 2)
         self._ended()
         self._not_known(failure)
+        if self._running and limit > 1:
+            self._arm(self._clock.seconds() + AFTER_FAILURE)
 
     def _broke(self, failure: Failure) -> None:
         # A defect over one message must not end claiming for all; the leases that it left open end by themselves.

@@ -5,7 +5,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
-from mailgate.delivery.esmtp import SmtpConnection, Timeouts
+from mailgate.delivery.esmtp import Habits, SmtpConnection, Timeouts
 from mailgate.delivery.settings import UpstreamSettings
 from mailgate.delivery.tls import UpstreamTls
 
@@ -66,7 +66,8 @@ class _ConnectionFactory(Factory):
         self._hostname = hostname
         self._tls = tls
         self._clock = clock
+        self._habits = Habits()
 
     def buildProtocol(self, _addr: IAddress | None) -> SmtpConnection:
         """Return the protocol of one connection."""
-        return SmtpConnection(self._upstream, self._hostname, self._tls, self._clock, self.timeouts)
+        return SmtpConnection(self._upstream, self._hostname, self._tls, self._clock, self.timeouts, self._habits)

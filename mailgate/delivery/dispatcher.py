@@ -11,19 +11,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.bounces import Bouncer
 from mailgate.delivery.claimer import Claimer
 from mailgate.delivery.route import Route, UnreachableError
 from mailgate.delivery.settler import Settler
+from mailgate.delivery.workload import Workload
 from mailgate.model.journal import Journal
 from mailgate.model.outcome import Outcome, Reply, Status
-from mailgate.model.retry import RetrySchedule
-from mailgate.queue.interface import LEASE_SECONDS, Claim, Queue, Settlement
-
-MAX_MESSAGES = 512
-"""In work at once, most of them waiting for a connection."""
-
-MAX_OCTETS = 64 * 1024 * 1024
-"""Of contents in work at which no more is taken; one claim may go beyond it by what the queue gives at once."""
+from mailgate.queue.interface import LEASE_SECONDS, Claim, NewMessage, Queue, Settlement
 
 SWEEP = 5.0
 """How often, in seconds, some of what is due is looked through for what expired while no upstream works."""
@@ -54,22 +49,26 @@ class Dispatcher:
         self,
         queue: Queue,
         route: Route,
-        schedule: RetrySchedule,
+        retry_after: Callable[[int], float],
         clock: IReactorTime,
+        wall: Callable[[], float],
         journal: Journal,
-        random: Callable[[], float],
+        bouncer: Bouncer,
+        *,
+        hold_unknown: bool = False,
     ) -> None:
         self.on_settled: Callable[[str, tuple[Outcome, ...]], None] | None = None
         self._queue = queue
         self._route = route
-        self._schedule = schedule
+        self._retry_after = retry_after
         self._clock = clock
+        self._wall = wall
         self._journal = journal
-        self._random = random
+        self._hold_unknown = hold_unknown
+        self._bouncer = bouncer
         self._settler = Settler(queue, clock, journal)
         self._claimer = Claimer(queue, self, clock, journal)
-        self._work: dict[str, int] = {}
-        self._octets = 0
+        self._work = Workload()
         self._to_release: list[str] = []
         self._next_sweep = 0.0
         self._running = False
@@ -78,7 +77,11 @@ class Dispatcher:
 
     def upstreams(self) -> dict[str, bool]:
         """Return of each upstream, by its name, whether it is believed to work."""
-        return self._route.states
+        return {upstream.name: upstream.open for upstream in self._route.upstreams}
+
+    def connections(self) -> dict[str, dict[str, int]]:
+        """Return of each upstream, by its name, its connections: open, busy, allowed."""
+        return {upstream.name: upstream.connections for upstream in self._route.upstreams}
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -86,6 +89,7 @@ class Dispatcher:
         renewal, purge = self._loops
         renewal.start(LEASE_SECONDS / 3, now=False)
         purge.start(PURGE)
+        self._route.start()
         self._claimer.start()
 
     def stop(self) -> Deferred[None]:
@@ -109,34 +113,22 @@ class Dispatcher:
         """Look into the queue soon: something was stored there without a lease."""
         self._claimer.look()
 
-    def has_room(self, size: int) -> bool:
-        """
-        Tell whether a message of so many octets may be handed over with `deliver`.
-
-        Half of the room is kept for what is due in the queue, so that a backlog moves whatever comes in.
-        """
-        return (
-            self._running
-            and len(self._work) < MAX_MESSAGES // 2
-            and self._octets + size <= MAX_OCTETS
-            and self._route.open
-        )
+    def has_room(self, client: str, size: int) -> bool:
+        """Tell whether a message of the client, of so many octets, may be handed over with `deliver`."""
+        return self._running and self._route.open and self._work.takes(client, size)
 
     def deliver(self, claim: Claim) -> None:
         """Take over a message whose lease this gateway holds."""
         if claim.id in self._work:
             # Its lease ran out unnoticed and it was claimed once more: it's still in hand.
             return
-        size = len(claim.content)
-        self._work[claim.id] = size
-        self._octets += size
+        self._work.add(claim)
         if not self._running:
             self._give_back(claim)
-        elif self._expired(claim):
-            text = f"the message expired before it could be delivered. {self._route.trouble}".strip(". ")
-            reply = Reply(554, "5.4.7", text)
+        elif claim.on_hold or self._expired(claim):
+            reply = Reply(554, "5.4.7", self._why_expired(claim))
             outcomes = tuple(Outcome(each.position, Status.EXPIRED, reply) for each in claim.recipients)
-            self._settle(claim, outcomes, self._clock.seconds())
+            self._settle(claim, outcomes)
         else:
             delivered = self._route.deliver(claim)
             delivered.addCallbacks(self._attempted, self._not_attempted, (claim,), {}, (claim,), {})
@@ -144,10 +136,8 @@ class Dispatcher:
 
     def room(self) -> int:
         """Return how many messages may be claimed now."""
-        free = MAX_MESSAGES - len(self._work)
-        if self._octets >= MAX_OCTETS or free < MAX_MESSAGES // 4:
-            return 0
-        if self._route.open:
+        free = self._work.free
+        if self._route.open or not free:
             return free
         now = self._clock.seconds()
         if self._next_sweep <= now:
@@ -161,20 +151,27 @@ class Dispatcher:
         return reopens_at if reopens_at > self._clock.seconds() else inf
 
     def _expired(self, claim: Claim) -> bool:
-        late = self._clock.seconds() - claim.expires_at
+        late = self._wall() - claim.expires_at
         return late >= (LAST_CHANCE if claim.attempts else 0.0)
 
+    def _why_expired(self, claim: Claim) -> str:
+        if claim.on_hold:
+            return "the message was on hold until it expired: it may have been delivered"
+        return f"the message expired before it could be delivered. {self._route.trouble}".strip(". ")
+
     def _attempted(self, attempt: Attempt, claim: Claim) -> None:
-        now = self._clock.seconds()
         outcomes = attempt.outcomes
-        if now >= claim.expires_at:
+        if self._wall() >= claim.expires_at:
             outcomes = tuple(
                 replace(outcome, status=Status.EXPIRED) if outcome.status is Status.DEFERRED else outcome
                 for outcome in outcomes
             )
+        hold = attempt.unknown and self._hold_unknown
         if attempt.unknown:
-            self._journal.record("delivery.outcome_unknown", message=claim.id, client=claim.client)
-        self._settle(claim, outcomes, now)
+            self._journal.record(
+                "delivery.outcome_unknown", message=claim.id, client=claim.client, on_hold=hold or None
+            )
+        self._settle(claim, outcomes, hold=hold)
 
     def _not_attempted(self, failure: Failure, claim: Claim) -> None:
         if isinstance(failure.value, UnreachableError):
@@ -187,20 +184,32 @@ class Dispatcher:
         _log.failure("delivery of {message} broke", failure, message=claim.id)
         self._done(claim.id)
 
-    def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...], now: float) -> None:
+    def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...], *, hold: bool = False) -> None:
+        now, wall = self._clock.seconds(), self._wall()
         due_at = None
         if any(outcome.status is Status.DEFERRED for outcome in outcomes):
-            wait = self._schedule.wait(claim.attempts + 1, self._random())
-            due_at = max(now, min(now + wait, claim.expires_at))
+            left = max(0.0, claim.expires_at - wall)
+            wait = left if hold else min(self._retry_after(claim.attempts + 1), left)
+            due_at = now + wait
         self._record(claim, outcomes, due_at)
-        # The outcome stays in memory until it's on disk; the content need not.
-        self._octets -= self._work[claim.id]
-        self._work[claim.id] = 0
-        settled = self._settler.settle(Settlement(claim.id, outcomes, now, due_at))
-        settled.addCallback(self._settled, claim.id, outcomes)
+        notice = self._bouncer.notice(claim, outcomes, wall)
+        # The outcome and its notice stay in memory until they are on disk; the content need not.
+        self._work.resize(claim.id, 0 if notice is None else len(notice.content))
+        on_hold = hold and due_at is not None
+        settled = self._settler.settle(Settlement(claim.id, outcomes, wall, due_at, on_hold, notice))
+        settled.addCallback(self._settled, claim.id, outcomes, notice)
 
-    def _settled(self, held: bool, message: str, outcomes: tuple[Outcome, ...]) -> None:  # noqa: FBT001 - the queue's answer
+    def _settled(
+        self,
+        held: bool,  # noqa: FBT001 - the queue's answer
+        message: str,
+        outcomes: tuple[Outcome, ...],
+        notice: NewMessage | None,
+    ) -> None:
         self._done(message)
+        if held and notice is not None:
+            self._bouncer.queued(notice, message, outcomes)
+            self.wake()
         if held and self.on_settled is not None:
             self.on_settled(message, outcomes)
 
@@ -246,7 +255,7 @@ class Dispatcher:
             self._done(message)
 
     def _done(self, message: str) -> None:
-        self._octets -= self._work.pop(message, 0)
+        self._work.remove(message)
         self._claimer.freed()
         self._tell_if_empty()
 
@@ -285,7 +294,7 @@ class Dispatcher:
         return renewed.addErrback(self._report, "delivery.renewal_failed")
 
     def _purge(self) -> Deferred[None]:
-        purged = self._queue.purge(self._clock.seconds()).addCallback(lambda _: None)
+        purged = self._queue.purge(self._wall()).addCallback(lambda _: None)
         return purged.addErrback(self._report, "delivery.purge_failed")
 
     def _report(self, failure: Failure, event: str) -> None:

@@ -6,7 +6,7 @@ unsound there: the reading of replies, the mail transaction, what happens after 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITLSTransport
@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 
 from mailgate.delivery.attempt import Attempt
 from mailgate.delivery.errors import UpstreamError, describe
+from mailgate.delivery.handover import Handover
 from mailgate.delivery.settings import UpstreamSettings
 from mailgate.delivery.tls import UpstreamTls
-from mailgate.delivery.transaction import Stage, Transaction
+from mailgate.delivery.transaction import Stage
 from mailgate.queue.interface import Claim
 from mailgate.wire.smtp.ehlo import Extensions, parse_extensions
 from mailgate.wire.smtp.replies import ReplyError, ReplyReader, ServerReply
@@ -60,11 +61,25 @@ class Timeouts:
     closing: float = 5.0
 
 
+@dataclass(slots=True)
+class Habits:
+    """
+    What was learned of one upstream, for all its connections.
+
+    Attributes:
+        refuses_bdat: whether it offers CHUNKING but did not know BDAT.
+
+    """
+
+    refuses_bdat: bool = False
+
+
 class SmtpConnection(smtp.ESMTPClient):
     """
     One connection to an upstream, which carries any number of messages, one after the other.
 
     `ready` fires once mail may be sent, or fails with UpstreamError. `lost` fires when the connection is gone.
+    `heard_at` is when the server last said something, or was given a message, by the clock.
     The connection ends itself on anything that is not SMTP, on a timeout and on a 421.
     """
 
@@ -78,6 +93,7 @@ class SmtpConnection(smtp.ESMTPClient):
         tls: UpstreamTls | None,
         clock: IReactorTime,
         timeouts: Timeouts,
+        habits: Habits,
     ) -> None:
         login = upstream.credentials
         super().__init__(login.password.encode() if login else None, tls, hostname)
@@ -91,10 +107,14 @@ class SmtpConnection(smtp.ESMTPClient):
         self.ready: Deferred[None] = Deferred(lambda _: self.abort())
         self.lost: Deferred[None] = Deferred()
         self.carried = 0
+        self.heard_at = clock.seconds()
         self._upstream = upstream
         self._tls = tls
         self._clock = clock
         self._timeouts = timeouts
+        self._habits = habits
+        self._transactions = 0
+        self._begun = 0
         self._deadline = 0.0
         self._reader = ReplyReader()
         self._extensions = Extensions()
@@ -103,25 +123,30 @@ class SmtpConnection(smtp.ESMTPClient):
         self._login_begun = False
         self._starting = True
         self._ending = False
-        self._transaction: Transaction | None = None
+        self._handover: Handover | None = None
         self._result: Deferred[Attempt] | None = None
 
     @property
     def idle(self) -> bool:
         """Whether `send` may be called."""
-        return not (self._starting or self._ending or self._transaction or self._reader.pending)
+        return not (self._starting or self._ending or self._handover or self._reader.pending)
 
     def send(self, claim: Claim) -> Deferred[Attempt]:
         """
         Carry one message; only while `idle`. The Deferred never fails.
 
-        It fires after the whole transaction, when the connection is idle again or of no more use.
+        It fires after the whole transaction, or the last of several, when the connection is idle again or of no
+        more use.
         """
+        self.heard_at = self._clock.seconds()
         result = self._result = Deferred()
-        transaction = self._transaction = Transaction(claim, self._extensions, self._upstream.host)
-        allowance = transaction.size / self._timeouts.octets_per_second
-        self._deadline = self._clock.seconds() + self._timeouts.whole_transaction + allowance
-        self._write(transaction, transaction.start())
+        offered = self._extensions
+        if self._habits.refuses_bdat:
+            offered = replace(offered, chunking=False)
+        most = offered.most_transactions
+        allowed = None if most is None else most - self._transactions
+        handover = self._handover = Handover(claim, offered, self._upstream.host, allowed)
+        self._write(handover, handover.start())
         self._watch()
         return result
 
@@ -161,11 +186,12 @@ class SmtpConnection(smtp.ESMTPClient):
 
     def timeoutConnection(self) -> None:
         """Give up on a server that does not answer."""
-        waited_for = self._transaction.stage.value if self._transaction else "the session's start"
+        waited_for = self._handover.stage.value if self._handover else "the session's start"
         self._give_up(f"no answer to {waited_for} in time")
 
     def dataReceived(self, data: bytes) -> None:
         """Read replies with bounds, instead of the library's lines without."""
+        self.heard_at = self._clock.seconds()
         self._reader.feed(data)
         try:
             while (reply := self._reader.next_reply()) is not None:
@@ -242,14 +268,14 @@ class SmtpConnection(smtp.ESMTPClient):
     # Our own.
 
     def _replied(self, reply: ServerReply) -> None:
-        transaction = self._transaction
+        handover = self._handover
         if self._ending:
             self._hang_up()
-        elif transaction is not None:
-            if reply.code == _CLOSING and not transaction.answered and self.carried:
+        elif handover is not None:
+            if reply.code == _CLOSING and not handover.answered and self.carried:
                 self._give_up("the server ended the session", stale=True)
             else:
-                self._write(transaction, transaction.answer(reply))
+                self._write(handover, handover.answer(reply))
         elif self._starting:
             self._answer = reply
             self._wait(self._timeouts.setup)
@@ -259,30 +285,44 @@ class SmtpConnection(smtp.ESMTPClient):
             # Nothing was asked: a server that goes away (421), or one whose replies no longer match.
             self._quit()
 
-    def _write(self, transaction: Transaction, octets: bytes) -> None:
+    def _write(self, handover: Handover, octets: bytes) -> None:
         if octets:
+            if self._reader.pending:
+                # They would be taken for the answer to what goes out now.
+                raise ReplyError("replies that nobody asked for")
+            if handover.transactions > self._begun:
+                self._begun = handover.transactions
+                allowance = handover.size / self._timeouts.octets_per_second
+                self._deadline = self._clock.seconds() + self._timeouts.whole_transaction + allowance
             self.transport.write(octets)
-        elif transaction.stage is Stage.DONE:
-            self._finish(transaction)
+        elif handover.stage is Stage.DONE:
+            self._finish(handover)
 
     def _watch(self) -> None:
         """Give the server its time for the next reply, if a transaction waits for one."""
-        transaction, times = self._transaction, self._timeouts
-        if transaction is None:
+        handover, times = self._handover, self._timeouts
+        if handover is None:
             return
-        match transaction.stage:
+        match handover.stage:
             case Stage.CONTENT:
-                self._wait(times.content + transaction.size / times.octets_per_second)
+                self._wait(times.content + handover.size / times.octets_per_second)
             case Stage.DATA:
                 self._wait(times.data)
             case _:
                 self._wait(times.command)
 
-    def _finish(self, transaction: Transaction) -> None:
-        attempt = transaction.attempt
-        result, self._result, self._transaction = self._result, None, None
+    def _finish(self, handover: Handover) -> None:
+        attempt = handover.attempt
+        result, self._result, self._handover = self._result, None, None
         self.carried += 1
-        if attempt.trouble or self._reader.pending:
+        self._transactions += handover.transactions
+        self._begun = 0
+        most = self._extensions.most_transactions
+        if handover.bdat_refused:
+            # It may be reading the message as commands: nothing it says from here on can be trusted.
+            self._habits.refuses_bdat = True
+            self._give_up(attempt.trouble)
+        elif attempt.trouble or self._reader.pending or (most is not None and self._transactions >= most):
             # Replies that nobody asked for would be taken for those of the next message.
             self._quit()
         elif not self._ending:
@@ -317,14 +357,14 @@ class SmtpConnection(smtp.ESMTPClient):
         if self._starting:
             self._starting = False
             self.ready.errback(UpstreamError(reason))
-        transaction, result = self._transaction, self._result
-        if transaction is not None and result is not None:
-            self._transaction = self._result = None
-            if stale and self.carried and not transaction.answered:
+        handover, result = self._handover, self._result
+        if handover is not None and result is not None:
+            self._handover = self._result = None
+            if stale and self.carried and not handover.answered:
                 result.callback(Attempt(stale=True))
             else:
-                transaction.interrupt(reason)
-                result.callback(transaction.attempt)
+                handover.interrupt(reason)
+                result.callback(handover.attempt)
 
     def _quit(self) -> None:
         self._ending = True

@@ -29,7 +29,6 @@ class Health:
         self._random = random
         self._state = _State.OPEN
         self._failures = 0
-        self._failed_at = 0.0
         self._admits_at = 0.0
 
     @property
@@ -39,11 +38,10 @@ class Health:
 
     @property
     def admits_at(self) -> float:
-        """When a message may try it, in seconds since the epoch: in the past for now, infinite during a probe."""
+        """When a message may try it, by the clock: in the past for now, infinite during a probe."""
         if self._state is _State.PROBING:
             return inf
-        # A clock that was set back must not leave the upstream alone for as long.
-        return self._admits_at if self._failed_at <= self._clock.seconds() else 0.0
+        return self._admits_at
 
     def admit(self) -> None:
         """Note that a message tries it; after a trouble that is the probe, and the only one."""
@@ -54,6 +52,10 @@ class Health:
         """Note that a message which was admitted told nothing about it."""
         if self._state is _State.PROBING:
             self._state = _State.CLOSED
+
+    def hint(self) -> None:
+        """Note that something speaks for it: after a trouble it may be tried again now."""
+        self._admits_at = min(self._admits_at, self._clock.seconds())
 
     def succeeded(self) -> bool:
         """Note that it works; tell whether that is news. Old business of a closed upstream proves nothing."""
@@ -71,7 +73,6 @@ class Health:
             return False
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures, 10))
         self._failures += 1
-        self._failed_at = self._clock.seconds()
-        self._admits_at = self._failed_at + wait * (1 - self._random() / 4)
+        self._admits_at = self._clock.seconds() + wait * (1 - self._random() / 4)
         self._state = _State.CLOSED
         return True

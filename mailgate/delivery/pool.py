@@ -1,6 +1,5 @@
 """A bounded set of connections to one place, used again and again; it knows nothing of what they speak."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -8,6 +7,8 @@ from typing import Generic, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
+
+from mailgate.delivery.line import FairLine
 
 
 class Connection(Protocol):
@@ -65,23 +66,60 @@ class Pool(Generic[C]):
     """
     Lends connections, opened by `connect` as they are needed.
 
-    Who asks first is served first; the connection that was used last is used next, so that a quiet time lets
-    the others go.
+    Who waits is served in turn with those who wait under other keys; the connection that was used last is used
+    next, so that a quiet time lets the others go.
+
+    Attributes:
+        lent: the connections in use.
+
     """
 
     def __init__(self, connect: Callable[[], Deferred[C]], clock: IReactorTime, limits: Limits) -> None:
         self._connect = connect
         self._clock = clock
         self._limits = limits
+        self._allowed = limits.connections
         self._members: dict[C, _Member] = {}
+        self.lent: set[C] = set()
         self._idle: list[C] = []
-        self._waiting: deque[Deferred[C]] = deque()
+        self._waiting: FairLine[Deferred[C]] = FairLine()
         self._opening: set[Deferred[C]] = set()
         self._serving = False
         self._sweep: IDelayedCall | None = None
         self._closed: list[Deferred[None]] | None = None
 
-    def acquire(self) -> Deferred[C]:
+    def __len__(self) -> int:
+        """Return how many connections are open, to be lent or on their way to their end."""
+        return len(self._members)
+
+    @property
+    def most(self) -> int:
+        """How many connections may ever be open at once."""
+        return self._limits.connections
+
+    @property
+    def busy(self) -> int:
+        """How many connections are lent."""
+        return len(self.lent)
+
+    @property
+    def opening(self) -> int:
+        """How many connections are being opened."""
+        return len(self._opening)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a connection."""
+        return len(self._waiting)
+
+    def allow(self, connections: int) -> None:
+        """Use no more than so many connections from now on; what is idle beyond that is closed."""
+        self._allowed = connections
+        while self._idle and len(self._idle) + len(self.lent) > connections:
+            self._idle.pop(0).close()
+        self._serve()
+
+    def acquire(self, key: str = "") -> Deferred[C]:
         """
         Lend a connection until it is given to `release`.
 
@@ -91,19 +129,23 @@ class Pool(Generic[C]):
         if self._closed is not None:
             waiter.errback(PoolClosedError())
         else:
-            self._waiting.append(waiter)
+            self._waiting.append(key, waiter)
             self._serve()
         return waiter
 
     def release(self, connection: C) -> None:
         """Take a connection back, in whatever state it is."""
+        self.lent.discard(connection)
         member = self._members.get(connection)
         if member is None:
+            self._serve()
             return
         now = self._clock.seconds()
         worn = member.uses >= self._limits.uses or now - member.opened_at >= self._limits.age
-        if worn or not connection.idle or self._closed is not None:
+        surplus = len(self._idle) + len(self.lent) >= self._allowed
+        if worn or surplus or not connection.idle or self._closed is not None:
             connection.close()
+            self._serve()
             return
         member.idle_since = now
         self._idle.append(connection)
@@ -113,9 +155,9 @@ class Pool(Generic[C]):
 
     def turn_away(self, failure: Failure) -> None:
         """Fail everyone who waits for a connection."""
-        waiting, self._waiting = self._waiting, deque()
-        for waiter in waiting:
-            waiter.errback(failure)
+        waiting, self._waiting = self._waiting, FairLine()
+        while waiting:
+            waiting.popleft().errback(failure)
 
     def close(self) -> Deferred[None]:
         """
@@ -150,11 +192,12 @@ class Pool(Generic[C]):
             return
         self._serving = True
         try:
-            while (self._waiting and self._idle) or self._should_open():
-                if self._idle:
+            while self._can_lend() or self._should_open():
+                if self._can_lend():
                     connection = self._idle.pop()
                     if connection.idle:
                         self._members[connection].uses += 1
+                        self.lent.add(connection)
                         self._waiting.popleft().callback(connection)
                 else:
                     opening = self._connect()
@@ -163,9 +206,12 @@ class Pool(Generic[C]):
         finally:
             self._serving = False
 
+    def _can_lend(self) -> bool:
+        return bool(self._waiting and self._idle) and len(self.lent) < self._allowed
+
     def _should_open(self) -> bool:
         opening = len(self._opening)
-        return len(self._waiting) > opening and len(self._members) + opening < self._limits.connections
+        return len(self._waiting) > opening and len(self._members) + opening < self._allowed
 
     def _opened(self, result: C | Failure, opening: Deferred[C]) -> None:
         self._opening.discard(opening)
@@ -182,6 +228,7 @@ class Pool(Generic[C]):
 
     def _gone(self, _: None, connection: C) -> None:
         del self._members[connection]
+        self.lent.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         self._serve()

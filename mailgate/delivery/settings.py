@@ -52,9 +52,11 @@ class DeliverySettings:
     """
     The ``[[upstream]]`` tables in order of preference, and ``[delivery]``.
 
-    `hostname` is the name that EHLO gives.
+    `hostname` is the name that EHLO gives. `hold_unknown` keeps a message whose outcome is unknown from being
+    tried again by itself.
     """
 
     hostname: str
     upstreams: tuple[UpstreamSettings, ...]
     schedule: RetrySchedule = field(default_factory=RetrySchedule)
+    hold_unknown: bool = False

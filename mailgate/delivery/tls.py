@@ -133,11 +133,11 @@ class UpstreamTls:
         return not reason
 
 
-def upstream_tls(settings: UpstreamSettings) -> UpstreamTls | None:
+def upstream_tls(settings: UpstreamSettings, known: PrivateKey | None = None) -> UpstreamTls | None:
     """
     Return what makes TLS connections to an upstream of these settings, or None where it speaks none.
 
-    Reads the files. Raises DeliveryError.
+    Reads the files; the `known` key counts where its file may not be read. Raises DeliveryError.
     """
     if settings.tls == "none":
         return None
@@ -145,7 +145,7 @@ def upstream_tls(settings: UpstreamSettings) -> UpstreamTls | None:
     client = None
     if settings.certificate is not None and settings.private_key is not None:
         try:
-            client = load_identity(settings.certificate, settings.private_key, "client certificate")
+            client = load_identity(settings.certificate, settings.private_key, "client certificate", known)
         except TrustError as problem:
             raise DeliveryError(f"upstream {settings.host}: {problem}") from problem
     return UpstreamTls(settings.host, authorities, client, settings.pins)

@@ -1,18 +1,19 @@
 """One mail transaction (RFC 5321 section 3.3) as a conversation without I/O: replies in, octets to send out."""
 
+from collections.abc import Sequence
 from enum import Enum
 
-from mailgate.delivery.attempt import Attempt
 from mailgate.model.outcome import Outcome, Reply, Status
-from mailgate.queue.interface import Claim
-from mailgate.wire.smtp.commands import UnfitAddressError, mail_from, rcpt_to
+from mailgate.queue.interface import Claim, PendingRecipient
+from mailgate.wire.smtp.commands import UnfitAddressError, bdat_last, mail_from, rcpt_to
 from mailgate.wire.smtp.dots import stuff
 from mailgate.wire.smtp.ehlo import Extensions
 from mailgate.wire.smtp.replies import ReplyError, ServerReply
 
 _CLOSING = 421
 _START_INPUT = 354
-_STORAGE_EXCEEDED = 552
+_TOO_MANY_RECIPIENTS = {452: ("", "4.5.3"), 552: ("", "5.5.3")}
+_NO_SUCH_COMMAND = range(500, 505)
 
 
 class Stage(Enum):
@@ -28,36 +29,50 @@ class Stage(Enum):
 
 class Transaction:
     """
-    Carries one claim over a session with the given extensions; `host` is who its replies come from.
+    Carries one claim to some of its recipients; `host` is who the replies come from.
 
-    Write what `start` returns and, for each reply, what `answer` returns, until `stage` is DONE; then `attempt`
-    says how it ended. With PIPELINING (RFC 2920) the envelope and DATA go out at once. `interrupt` ends it when
-    no more replies come.
+    Write what `start` returns and, for each reply, what `answer` returns, until `stage` is DONE; then `outcomes`
+    has one for each of the recipients. With PIPELINING (RFC 2920) the envelope goes out at once, and DATA with it;
+    with CHUNKING (RFC 3030) the message goes out by BDAT, once a recipient is accepted. `interrupt` ends it
+    when no more replies come.
+
+    `again` says that this connection has just taken the same sender and message, for other recipients.
+
+    Attributes:
+        outcomes: by the recipients' positions.
+        postponed: the recipients that were too many for this transaction; their outcome is ``deferred``.
+        obstacle: what the claim's recipients that are in no transaction yet must expect, None where nothing is
+            known to stand in their way.
+        unknown, trouble: as in Attempt.
+        bdat_refused: whether the server did not know the BDAT that it had offered.
+
     """
 
-    def __init__(self, claim: Claim, extensions: Extensions, host: str) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        recipients: Sequence[PendingRecipient],
+        extensions: Extensions,
+        host: str,
+        *,
+        again: bool = False,
+    ) -> None:
         self.stage = Stage.MAIL
-        self.answered = False
-        self.size = len(claim.content)
+        self.outcomes: dict[int, Outcome] = {}
+        self.postponed: list[PendingRecipient] = []
+        self.obstacle: tuple[Status, Reply] | None = None
+        self.unknown = False
+        self.trouble = ""
+        self.bdat_refused = False
         self._claim = claim
+        self._recipients = recipients
         self._extensions = extensions
         self._host = host
-        self._outcomes: dict[int, Outcome] = {}
-        self._asked: list[tuple[int, bytes]] = []
+        self._again = again
+        self._asked: list[tuple[PendingRecipient, bytes]] = []
         self._next = 0
         self._accepted: list[int] = []
         self._refused = False
-        self._unknown = False
-        self._trouble = ""
-
-    @property
-    def attempt(self) -> Attempt:
-        """How it ended, once `stage` is DONE."""
-        return Attempt(
-            outcomes=tuple(self._outcomes[recipient.position] for recipient in self._claim.recipients),
-            unknown=self._unknown,
-            trouble=self._trouble,
-        )
 
     def start(self) -> bytes:
         """Return the first octets; none, with `stage` DONE, where this server can't take the message at all."""
@@ -67,34 +82,35 @@ class Transaction:
             try:
                 mail = mail_from(
                     claim.sender,
-                    size=None if offered.size is None else self.size,
+                    size=None if offered.size is None else len(claim.content),
                     eight_bit=offered.eight_bit and (claim.eight_bit or claim.smtputf8),
                     smtputf8=claim.smtputf8,
+                    envelope_id=claim.id if offered.dsn else None,
                 )
             except UnfitAddressError as problem:
                 refusal = Reply(553, "5.1.7", f"the sender can't be used in SMTP: {problem}")
         if refusal is not None:
-            self._decide_rest(Status.FAILED, refusal)
+            self._obstruct(Status.FAILED, refusal)
             return self._end()
-        for recipient in claim.recipients:
+        for recipient in self._recipients:
             try:
-                self._asked.append((recipient.position, rcpt_to(recipient.address, smtputf8=claim.smtputf8)))
+                self._asked.append((recipient, rcpt_to(recipient.address, smtputf8=claim.smtputf8)))
             except UnfitAddressError as problem:
                 reply = Reply(553, "5.1.3", f"the recipient can't be used in SMTP: {problem}")
                 self._decide(recipient.position, Status.FAILED, reply)
         if not self._asked:
             return self._end()
         if offered.pipelining:
-            return b"".join((mail, *(command for _, command in self._asked), b"DATA\r\n"))
+            data = b"" if offered.chunking else b"DATA\r\n"
+            return b"".join((mail, *(command for _, command in self._asked), data))
         return mail
 
     def answer(self, reply: ServerReply) -> bytes:
         """Take the next reply and return what to send; raises ReplyError for one that has no place there."""
-        self.answered = True
         if reply.code == _CLOSING:
             shown = reply.readable(self._host)
-            self._decide_rest(Status.DEFERRED, shown)
-            self._trouble = f"421 {shown.text}".strip()
+            self._obstruct(Status.DEFERRED, shown)
+            self.trouble = f"421 {shown.text}".strip()
             return self._end()
         match self.stage:
             case Stage.MAIL:
@@ -114,19 +130,19 @@ class Transaction:
     def interrupt(self, reason: str) -> None:
         """End it because the connection is of no more use; who has no outcome is deferred."""
         if self.stage is Stage.CONTENT and self._accepted:
-            self._unknown = True
+            self.unknown = True
             text = f"{reason} after the message was sent: it may have been delivered"
-        else:
-            text = f"{reason} before the message was sent"
-        self._decide_rest(Status.DEFERRED, Reply(451, "4.4.2", text))
-        self._trouble = reason
+            self._decide_rest(Status.DEFERRED, Reply(451, "4.4.2", text))
+        self._obstruct(Status.DEFERRED, Reply(451, "4.4.2", f"{reason} before the message was sent"))
+        self.trouble = reason
         self.stage = Stage.DONE
 
     def _refusal(self) -> Reply | None:
         """Return why this server can't take the message, from what it offers, or None."""
         claim, offered = self._claim, self._extensions
-        if offered.size and self.size > offered.size:
-            text = f"the message has {self.size} octets, the server takes {offered.size}"
+        size = len(claim.content)
+        if offered.size and size > offered.size:
+            text = f"the message has {size} octets, the server takes {offered.size}"
             return Reply(552, "5.3.4", text)
         if claim.smtputf8 and not offered.smtputf8:
             return Reply(553, "5.6.7", "the message needs SMTPUTF8, which the server does not offer")
@@ -136,30 +152,45 @@ class Transaction:
 
     def _mail_answered(self, reply: ServerReply) -> bytes:
         if not reply.positive:
+            status = self._negative(reply)
             self._refused = True
-            self._decide_by(reply, [position for position, _ in self._asked])
+            # What the server took a moment ago it refuses for another reason than the sender.
+            self._obstruct(Status.DEFERRED if self._again else status, reply.readable(self._host))
             if not self._extensions.pipelining:
                 return self._end()
         self.stage = Stage.RCPT
         return b"" if self._extensions.pipelining else self._asked[0][1]
 
     def _recipient_answered(self, reply: ServerReply) -> bytes:
-        position = self._asked[self._next][0]
+        recipient = self._asked[self._next][0]
         self._next += 1
         if not self._refused:
             if reply.positive:
-                self._accepted.append(position)
+                self._accepted.append(recipient.position)
             else:
-                self._decide_by(reply, [position])
+                self._recipient_refused(recipient, reply)
         if self._next < len(self._asked):
             return b"" if self._extensions.pipelining else self._asked[self._next][1]
-        if self._extensions.pipelining:
+        if self._extensions.pipelining and not self._extensions.chunking:
             self.stage = Stage.DATA
             return b""
+        if self._refused:
+            return self._end()
         if not self._accepted:
             return self._reset()
+        if self._extensions.chunking:
+            self.stage = Stage.CONTENT
+            return bdat_last(self._claim.content)
         self.stage = Stage.DATA
         return b"DATA\r\n"
+
+    def _recipient_refused(self, recipient: PendingRecipient, reply: ServerReply) -> None:
+        status, shown = self._negative(reply), reply.readable(self._host)
+        if self._accepted and shown.enhanced in _TOO_MANY_RECIPIENTS.get(reply.code, ()):
+            # RFC 5321 section 4.5.3.1.10: 552 may mean the same as 452 here, which is temporary.
+            status = Status.DEFERRED
+            self.postponed.append(recipient)
+        self._decide(recipient.position, status, shown)
 
     def _data_answered(self, reply: ServerReply) -> bytes:
         if reply.code == _START_INPUT:
@@ -168,41 +199,50 @@ class Transaction:
             return stuff(self._claim.content) if self._accepted else b".\r\n"
         if reply.positive:
             raise ReplyError("DATA was answered by success instead of a go-ahead")
-        self._decide_by(reply, self._accepted)
+        self._message_refused(reply)
         return self._end() if self._refused else self._reset()
 
     def _content_answered(self, reply: ServerReply) -> bytes:
-        if self._accepted:
-            self._decide_by(reply, self._accepted)
+        if not self._accepted:
+            return self._end()
+        if reply.positive:
+            shown = reply.readable(self._host)
+            for position in self._accepted:
+                self._decide(position, Status.ACCEPTED, shown)
+        elif self._extensions.chunking and reply.code in _NO_SUCH_COMMAND:
+            shown = reply.readable(self._host)
+            self.bdat_refused = True
+            self.trouble = f"the server offers CHUNKING and refuses BDAT: {shown.code} {shown.text}".strip()
+            self._obstruct(Status.DEFERRED, shown)
+        else:
+            self._message_refused(reply)
         return self._end()
 
-    def _decide_by(self, reply: ServerReply, positions: list[int]) -> None:
-        """Let a reply decide for some recipients."""
-        if reply.positive:
-            status = Status.ACCEPTED
-        elif reply.code == _START_INPUT or reply.code < 400:  # noqa: PLR2004 - RFC 5321 section 4.2.1
-            raise ReplyError(f"{self.stage.value} was answered by {reply.code}")
-        else:
-            status = Status.DEFERRED if reply.code < 500 else Status.FAILED  # noqa: PLR2004
-        shown = reply.readable(self._host)
-        if (
-            self.stage is Stage.RCPT
-            and reply.code == _STORAGE_EXCEEDED
-            and shown.enhanced in ("", "5.5.3")
-            and self._accepted
-        ):
-            # RFC 5321 section 4.5.3.1.10: 552 may mean too many recipients at once, which is temporary.
-            status = Status.DEFERRED
-        for position in positions:
+    def _message_refused(self, reply: ServerReply) -> None:
+        status, shown = self._negative(reply), reply.readable(self._host)
+        for position in self._accepted:
             self._decide(position, status, shown)
+        if self._accepted and status is Status.DEFERRED:
+            self.obstacle = (status, shown)
+
+    def _negative(self, reply: ServerReply) -> Status:
+        """Return what a reply means that is no success; raises ReplyError where it means nothing."""
+        if reply.code < 400:  # noqa: PLR2004 - RFC 5321 section 4.2.1
+            raise ReplyError(f"{self.stage.value} was answered by {reply.code}")
+        return Status.DEFERRED if reply.code < 500 else Status.FAILED  # noqa: PLR2004
+
+    def _obstruct(self, status: Status, reply: Reply) -> None:
+        """Decide for everyone who has no outcome, here and in the transactions that would follow."""
+        self.obstacle = (status, reply)
+        self._decide_rest(status, reply)
 
     def _decide_rest(self, status: Status, reply: Reply) -> None:
-        for recipient in self._claim.recipients:
-            if recipient.position not in self._outcomes:
+        for recipient in self._recipients:
+            if recipient.position not in self.outcomes:
                 self._decide(recipient.position, status, reply)
 
     def _decide(self, position: int, status: Status, reply: Reply) -> None:
-        self._outcomes[position] = Outcome(position, status, reply)
+        self.outcomes[position] = Outcome(position, status, reply)
 
     def _reset(self) -> bytes:
         self.stage = Stage.RSET

@@ -47,7 +47,7 @@ class Desk(Reception):
 
     def expiry_notice(self, peer: PeerCertificate) -> bytes | None:
         """Return the end of the certificate as an HTTP date if it is near, else None."""
-        now = datetime.fromtimestamp(self.clock.seconds(), UTC)
+        now = datetime.fromtimestamp(self._intake.wall(), UTC)
         if peer.time_left(now) > EXPIRY_NOTICE:
             return None
         notice: bytes = datetimeToString(peer.not_after.timestamp())
@@ -55,7 +55,7 @@ class Desk(Reception):
 
     def date(self) -> bytes:
         """Return the time as a Date field has it."""
-        now = int(self.clock.seconds())
+        now = int(self._intake.wall())
         if self._date[0] != now:
             self._date = (now, datetimeToString(now))
         return self._date[1]

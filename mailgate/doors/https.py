@@ -75,7 +75,7 @@ def make_https_door(
     """Return the door; nothing listens yet. `connections` may be other doors' too."""
     desk = Desk(intake, trust, limits, journal, clock)
     patience = Patience()
-    routes = MessageRoutes(intake, desk, clock, patience).routes
+    routes = MessageRoutes(intake, desk, patience).routes
     if enrolment is not None:
         enrolment.register(routes)
     site = Site(desk, routes.dispatch)
@@ -93,10 +93,9 @@ def make_https_door(
 class MessageRoutes:
     """Version 1 of the contract."""
 
-    def __init__(self, intake: Intake, desk: Desk, clock: IReactorTime, patience: Patience) -> None:
+    def __init__(self, intake: Intake, desk: Desk, patience: Patience) -> None:
         self._intake = intake
         self._desk = desk
-        self._clock = clock
         self._patience = patience
         self.routes = AuthorisedRoutes()
         self.routes.route("/v1/messages", "POST")(self._submit)
@@ -104,7 +103,7 @@ class MessageRoutes:
         self.routes.route("/v1/whoami", "GET")(self._whoami)
 
     def _submit(self, request: GatewayRequest, identity: ClientIdentity) -> Result | Deferred[Result]:
-        submission = decode_submission(request, self._desk.limits.recipients, self._clock.seconds())
+        submission = decode_submission(request, self._desk.limits.recipients, self._intake.wall())
         if isinstance(submission, Refusal):
             return submission
         wait = parse_prefer_wait(request.header(b"Prefer"))
@@ -127,7 +126,7 @@ class MessageRoutes:
             if isinstance(record, Refusal) or not (record.attempts or record.status.final):
                 return accepted
             headers = (*accepted.headers, (b"Preference-Applied", b"wait=%d" % wait))
-            return Answer(200, render_record(record, self._clock.seconds()), headers=headers)
+            return Answer(200, render_record(record, self._intake.wall()), headers=headers)
 
         decision = self._intake.wait(identity, receipt.id, wait)
         return self._patience.wait(decision.addCallback(answer), accepted)
@@ -136,9 +135,7 @@ class MessageRoutes:
         self, request: GatewayRequest, identity: ClientIdentity, identifier: str
     ) -> Result | Deferred[Result]:
         def answer(found: MessageRecord | Refusal) -> Result:
-            return (
-                found if isinstance(found, Refusal) else Answer(200, render_record(found, self._clock.seconds()))
-            )
+            return found if isinstance(found, Refusal) else Answer(200, render_record(found, self._intake.wall()))
 
         return refuse_query(request) or self._intake.find(identity, identifier).addCallback(answer)
 
@@ -154,7 +151,7 @@ class MessageRoutes:
                     rules=standing.rules,
                     rate=standing.rate,
                     quota=standing.quota,
-                    now=self._clock.seconds(),
+                    now=self._intake.wall(),
                 ),
             )
 

@@ -40,7 +40,7 @@ class Reception:
 
     Attributes:
         door: the door's name in the settings.
-        clock: tells seconds since the epoch.
+        clock: tells seconds, whatever is done to the calendar.
         draining: whether the door is closing, and takes nothing new.
 
     """
@@ -58,7 +58,7 @@ class Reception:
 
     def identify(self, peer: PeerCertificate) -> ClientIdentity | Refusal:
         """Return the client that the certificate proves right now, which may change while a connection lives."""
-        if peer.time_left(datetime.fromtimestamp(self.clock.seconds(), UTC)) < timedelta(0):
+        if peer.time_left(datetime.fromtimestamp(self._intake.wall(), UTC)) < timedelta(0):
             return Refusal(RefusalCode.CLIENT_UNKNOWN, "the client certificate has expired")
         objection = self._trust.object_to(peer)
         if objection is not None:

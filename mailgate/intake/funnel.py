@@ -1,9 +1,12 @@
 """Decide, commit, hand over: the way of every submission past its door."""
 
+from collections.abc import Callable
+from math import inf
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from mailgate.intake.rates import Rates
+from mailgate.intake.rates import RateKeeper, Rates
 from mailgate.intake.records import Records
 from mailgate.intake.refusals import (
     DRAINING,
@@ -42,7 +45,13 @@ class Intake:
     """
     Decides on submissions and puts what is allowed on disk.
 
-    `directory` and `limits` are read afresh for every request; replacing them is a reload.
+    Attributes:
+        directory, limits: read afresh for every request; replacing them is a reload.
+        wall: tells the calendar's seconds since the epoch, for all doors.
+        rates: what is left of each client's rate; other processes may take from it too.
+        look_seconds: how often a request that waits for an attempt looks into the queue by itself, where another
+            process may be the one that makes it.
+
     """
 
     def __init__(
@@ -56,9 +65,11 @@ class Intake:
         admission: Admission,
         journal: Journal,
         clock: IReactorTime,
+        wall: Callable[[], float],
     ) -> None:
         self.directory = directory
         self.limits = limits
+        self.wall = wall
         self._hostname = hostname
         self._queue = queue
         self._handover = handover
@@ -66,7 +77,8 @@ class Intake:
         self._journal = journal
         self._clock = clock
         self._draining = False
-        self._rates = Rates()
+        self.rates: RateKeeper = Rates()
+        self.look_seconds = inf
         self._attempts = Attempts(clock)
         self._records = Records(queue, journal)
 
@@ -97,7 +109,7 @@ class Intake:
 
         The Deferred never fails; cancelling it only stops the waiting, not what has begun.
         """
-        now = self._clock.seconds()
+        now = self.wall()
         rules = self.directory.rules(identity.label)
         if self._draining or rules is None:
             return succeed(self._refused(identity, origin, DRAINING if self._draining else UNKNOWN))
@@ -108,7 +120,7 @@ class Intake:
         hurdle = too_late(submission.scheduled_at, submission.expires_at, now) or self._admission()
         if submission.dry_run:
             return succeed(_dry_run(rules, message) if hurdle is None else self._refused(identity, origin, hurdle))
-        hurdle = hurdle or self._take(identity, rules, now)
+        hurdle = hurdle or self._take(identity, rules)
         # Cancelled itself, the storing would tell of a refusal, and nobody would deliver what is stored after all.
         answer: Deferred[Receipt | DryRun | Refusal] = Deferred()
         Deferred.fromCoroutine(self._store(identity, rules, message, origin, hurdle)).addBoth(answer.callback)
@@ -160,16 +172,16 @@ class Intake:
         refusal = self._judge(rules, outline.parties, outline.size)
         if refusal is not None:
             return refusal
-        now = self._clock.seconds()
+        now = self.wall()
         hurdle = too_late(outline.scheduled_at, outline.expires_at, now) or self._admission()
-        hurdle = hurdle or self._rate_used_up(identity, rules, now)
+        hurdle = hurdle or self._rate_used_up(identity, rules)
         hurdle = hurdle or await self._quota_used_up(identity, rules, now)
         return hurdle and await self._records.unless_repeat(identity.client, outline.idempotency_key, hurdle)
 
-    def _rate_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
+    def _rate_used_up(self, identity: ClientIdentity, rules: ClientRules) -> Refusal | None:
         if rules.rate is None:
             return None
-        wait = self._rates.wait(identity.client, rules.rate, now)
+        wait = self.rates.wait(identity.client, rules.rate, self._clock.seconds())
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _quota_used_up(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
@@ -184,29 +196,36 @@ class Intake:
         rules = self.directory.rules(identity.label)
         if rules is None:
             return UNKNOWN
-        now = self._clock.seconds()
-        rate = None if rules.rate is None else self._rates.left(identity.client, rules.rate, now)
-        quota = None if rules.quota is None else await self._records.quota_left(identity.client, rules.quota, now)
+        rate = None
+        if rules.rate is not None:
+            rate = self.rates.left(identity.client, rules.rate, self._clock.seconds())
+        quota = None
+        if rules.quota is not None:
+            quota = await self._records.quota_left(identity.client, rules.quota, self.wall())
         if isinstance(quota, Refusal):
             return quota
         return Standing({**rules.describe(), "max_message": self.max_message(identity)}, rate, quota)
 
     async def _wait(self, identity: ClientIdentity, message: str, seconds: float) -> MessageRecord | Refusal:
-        # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
-        ended = self._attempts.wait(message, seconds)
-        record = await self.find(identity, message)
-        if isinstance(record, Refusal) or record.attempts or record.status.final:
-            ended.cancel()
-            return record
-        await ended
-        return await self.find(identity, message)
+        ends_at = self._clock.seconds() + seconds
+        while True:
+            left = max(0.0, ends_at - self._clock.seconds())
+            # Waiting starts before the look-up, or an attempt that ends meanwhile would be missed.
+            ended = self._attempts.wait(message, min(left, self.look_seconds))
+            record = await self.find(identity, message)
+            if isinstance(record, Refusal) or record.attempts or record.status.final or not left:
+                ended.cancel()
+                return record
+            await ended
 
     def _compose(
         self, identity: ClientIdentity, rules: ClientRules, submission: Submission, origin: Origin, now: float
     ) -> NewMessage:
         identifier = new_id(now)
         message_id = submission.message_id or f"<{identifier}@{self._hostname}>"
-        due_at = max(now, submission.scheduled_at or now)
+        scheduled_at = submission.scheduled_at
+        if scheduled_at is not None and scheduled_at <= now:
+            scheduled_at = None
         content = stamp(
             submission.content,
             trace=Trace(
@@ -227,8 +246,9 @@ class Intake:
             client=identity.client,
             door=origin.door,
             created_at=now,
-            due_at=due_at,
-            expires_at=submission.expires_at or due_at + self.limits.give_up_after,
+            scheduled_at=scheduled_at,
+            due_at=self._clock.seconds() + (0.0 if scheduled_at is None else scheduled_at - now),
+            expires_at=submission.expires_at or (scheduled_at or now) + self.limits.give_up_after,
             sender=str(submission.envelope.sender),
             recipients=tuple(str(recipient.address) for recipient in submission.envelope.recipients),
             content=content,
@@ -239,13 +259,13 @@ class Intake:
             idempotency_key=submission.idempotency_key,
             metadata=submission.metadata,
             quota=None if quota is None else Quota(quota.count, quota.period),
-            lease=due_at <= now and self._handover.has_room(len(content)),
+            lease=scheduled_at is None and self._handover.has_room(identity.client, len(content)),
         )
 
-    def _take(self, identity: ClientIdentity, rules: ClientRules, now: float) -> Refusal | None:
+    def _take(self, identity: ClientIdentity, rules: ClientRules) -> Refusal | None:
         if rules.rate is None:
             return None
-        wait = self._rates.take(identity.client, rules.rate, now)
+        wait = self.rates.take(identity.client, rules.rate, self._clock.seconds())
         return rate_limited(rules.rate, wait) if wait else None
 
     async def _store(
@@ -278,13 +298,13 @@ class Intake:
         if not receipt.replayed:
             self._hand_over(message)
         elif hurdle is None and rules.rate is not None:
-            self._rates.give_back(identity.client, rules.rate, self._clock.seconds())
+            self.rates.give_back(identity.client, rules.rate, self._clock.seconds())
         return receipt
 
     def _hand_over(self, message: NewMessage) -> None:
         if not message.lease:
             self._handover.wake()
-        elif self._clock.seconds() - message.created_at < LATE_SECONDS:
+        elif self._clock.seconds() - message.due_at < LATE_SECONDS:
             self._handover.deliver(Claim.of(message))
         # After a commit that took longer, whoever claims it next delivers it.
 

@@ -1,9 +1,27 @@
 """What is left of each client's rate, in memory."""
 
+from typing import Protocol
+
 from mailgate.policy.rate import Bucket
 from mailgate.policy.rules import Rate
 
 _MANY = 10_000
+
+
+class RateKeeper(Protocol):
+    """What is left of each client's rate; times are seconds since the epoch."""
+
+    def take(self, client: str, rate: Rate, now: float) -> float:
+        """Take one message from the client's rate; return 0, or the seconds to wait where none is left."""
+
+    def give_back(self, client: str, rate: Rate, now: float) -> None:
+        """Undo that one message was taken."""
+
+    def left(self, client: str, rate: Rate, now: float) -> int:
+        """Return how many messages the client may send at once."""
+
+    def wait(self, client: str, rate: Rate, now: float) -> float:
+        """Return what `take` would, and take nothing."""
 
 
 class Rates:

@@ -14,7 +14,7 @@ Admission = Callable[[], Refusal | None]
 class Handover(Protocol):
     """Where just-accepted messages go: the delivery's side of the watershed."""
 
-    def has_room(self, size: int) -> bool:
+    def has_room(self, client: str, size: int) -> bool:
         """Tell whether a message of so many octets would be delivered at once, from memory."""
 
     def deliver(self, claim: Claim) -> None:

@@ -16,6 +16,7 @@ _LABELS: Mapping[str, str] = {
     "delivery.expired": "",
     "delivery.outcome_unknown": "",
     "delivery.lease_lost": "",
+    "bounce.queued": "",
     "upstream.down": "upstream",
     "queue.error": "",
 }

@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from typing import TextIO
+from typing import Protocol, TextIO
 
 import msgspec
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
@@ -11,8 +11,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailgate.model.defect import describe_defect
+from mailgate.model.journal import Journal
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+class LineJournal(Journal, Protocol):
+    """A journal that also takes the lines of another one."""
+
+    def write(self, line: str) -> None:
+        """Write a line that another journal has made."""
 
 
 class StreamJournal:
@@ -27,8 +35,12 @@ class StreamJournal:
 
     def record(self, event: str, /, **fields: object) -> None:
         """Write the event with the time; fields that are None are left out."""
+        self.write(_line(event, fields))
+
+    def write(self, line: str) -> None:
+        """Write a line that another journal has made, with its end."""
         try:
-            self._stream.write(_line(event, fields))
+            self._stream.write(line)
             self._stream.flush()
         except (OSError, ValueError):
             # There is nowhere left to tell it.
@@ -42,14 +54,37 @@ class LogJournal:
 
     def record(self, event: str, /, **fields: object) -> None:
         """Log the event; fields that are None are left out."""
-        self._log.info("{line}", line=_line(event, fields).rstrip("\n"))
+        self.write(_line(event, fields))
+
+    def write(self, line: str) -> None:
+        """Log a line that another journal has made."""
+        self._log.info("{line}", line=line.rstrip("\n"))
+
+
+class WorkerJournal:
+    """Tells another journal, with the number of the worker that it comes from."""
+
+    def __init__(self, journal: Journal, number: int) -> None:
+        self._journal = journal
+        self._number = number
+
+    def record(self, event: str, /, **fields: object) -> None:
+        """Note the event and the worker."""
+        self._journal.record(event, worker=self._number, **fields)
+
+
+class NoJournal:
+    """Takes what nobody is to be told."""
+
+    def record(self, event: str, /, **fields: object) -> None:
+        """Note nothing."""
 
 
 @implementer(ILogObserver)
 class JournalObserver:
     """Turns what Twisted itself logs into lines of the journal, so that one stream has one form."""
 
-    def __init__(self, journal: StreamJournal) -> None:
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
     def __call__(self, event: LogEvent) -> None:

@@ -25,10 +25,10 @@ def make_site(registry: CollectorRegistry, not_ready: NotReady, upstreams: Upstr
     root.putChild(b"livez", _Livez())
     root.putChild(b"readyz", _Readyz(not_ready, upstreams))
     root.putChild(b"metrics", _Metrics(registry))
-    return _Site(root, timeout=REQUEST_SECONDS)
+    return OpsSite(root, timeout=REQUEST_SECONDS)
 
 
-class _Site(Site):
+class OpsSite(Site):
     """No access log, since health is asked for every few seconds, and no traceback for whoever asks."""
 
     noisy = False

@@ -1,7 +1,7 @@
 """What Prometheus is told of mail: taken, refused, delivered, waiting."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -18,11 +18,15 @@ _PLAIN = (
     ("recipients_deferred", "Attempts for a recipient that will be repeated.", "delivery.deferred"),
     ("recipients_failed", "Recipients that were refused for good.", "delivery.failed"),
     ("recipients_expired", "Recipients that could not be delivered in time.", "delivery.expired"),
+    ("bounces_queued", "Notices of messages that ended undelivered.", "bounce.queued"),
     ("outcomes_unknown", "Attempts that ended between the final dot and its reply.", "delivery.outcome_unknown"),
     ("leases_lost", "Outcomes that came when another gateway had the message.", "delivery.lease_lost"),
     ("queue_errors", "Questions and messages that the queue could not take.", "queue.error"),
 )
 """Counters without labels: their names, what they tell, and the journal's event that is counted."""
+
+Connections = Callable[[], Mapping[str, Mapping[str, int]]]
+"""Of each upstream by its name, how many connections there are of which kind."""
 
 _WAITING = (Status.SCHEDULED, Status.QUEUED, Status.DEFERRED)
 
@@ -30,10 +34,13 @@ _WAITING = (Status.SCHEDULED, Status.QUEUED, Status.DEFERRED)
 class MailCollector(Collector):
     """Counts since the start of this process, and how the queue and the upstreams are now."""
 
-    def __init__(self, journal: CountingJournal, backlog: Backlog, upstreams: Upstreams) -> None:
+    def __init__(
+        self, journal: CountingJournal, backlog: Backlog, upstreams: Upstreams, connections: Connections
+    ) -> None:
         self._journal = journal
         self._backlog = backlog
         self._upstreams = upstreams
+        self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics as of now; those of the queue as of the last count."""
@@ -50,6 +57,15 @@ class MailCollector(Collector):
         for name, works in self._upstreams().items():
             up.add_metric((name,), float(works))
         yield up
+        connections = GaugeMetricFamily(
+            "mailgate_upstream_connections",
+            "Connections to an upstream: open, busy with a message, and as many as it is allowed at the moment.",
+            labels=("upstream", "state"),
+        )
+        for name, counts_of in self._connections().items():
+            for state, count in counts_of.items():
+                connections.add_metric((name, state), count)
+        yield connections
         yield from self._queue()
 
     def _queue(self) -> Iterator[Metric]:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from twisted.internet.interfaces import IReactorTime
 
 from mailgate.trust.server import ServerTrust
 
@@ -19,9 +18,9 @@ class TrustCollector(Collector):
     Negative days are those since the end. A client's is that of the certificate it was last seen with.
     """
 
-    def __init__(self, trust: ServerTrust, clock: IReactorTime) -> None:
+    def __init__(self, trust: ServerTrust, wall: Callable[[], float]) -> None:
         self._trust = trust
-        self._clock = clock
+        self._wall = wall
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics as of now."""
@@ -48,7 +47,7 @@ class TrustCollector(Collector):
             "CRL": _days("crl", "each CRL, until the next one is due", "issuer", "key"),
             "client certificate": _days("certificate", "each client's certificate, as last seen", "client"),
         }
-        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        now = datetime.fromtimestamp(self._wall(), UTC)
         for ending in self._trust.expiry.endings():
             family = families[ending.what]
             family.add_metric(ending.labels, (ending.ends - now).total_seconds() / _DAY)

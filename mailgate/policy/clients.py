@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from mailgate.model.address import Address
 from mailgate.model.identity import ClientIdentity, PeerCertificate
 from mailgate.model.refusal import Refusal, RefusalCode
 from mailgate.policy.rules import ClientRules
@@ -39,6 +40,15 @@ class ClientDirectory:
     def rules(self, label: str) -> ClientRules | None:
         """Return the entry of that name, or None where a reload has removed it."""
         return self._entries.get(label)
+
+    def bounces(self, client: str) -> Address | None:
+        """
+        Return whom to tell of this client's messages that ended undelivered, or None for nobody.
+
+        A client without an entry of its own is one of the wildcard entry, if there is one.
+        """
+        rules = self._entries.get(client) or self._entries.get(WILDCARD)
+        return None if rules is None else rules.bounces
 
     def identify(self, certificate: PeerCertificate, door: str) -> ClientIdentity | Refusal:
         """

@@ -90,6 +90,7 @@ class ClientRules:
         rate: messages over a short time, with bursts of up to its count, or None.
         quota: messages in each window of its period, counted in the queue, or None.
         max_message: octets of the composed message, or None for the gateway's own limit.
+        bounces: whom to tell of its messages that ended undelivered, or None for nobody.
         enabled: False refuses the client by name.
         authorities: the keys of the CAs that it is bound to, as a certificate's `issuers` have them; None for
             every CA that the gateway trusts.
@@ -104,6 +105,7 @@ class ClientRules:
     rate: Rate | None = None
     quota: Rate | None = None
     max_message: int | None = None
+    bounces: Address | None = None
     enabled: bool = True
     authorities: frozenset[str] | None = None
 
@@ -120,4 +122,5 @@ class ClientRules:
             "rate": None if self.rate is None else str(self.rate),
             "quota": None if self.quota is None else str(self.quota),
             "max_message": self.max_message,
+            "bounces": None if self.bounces is None else display(str(self.bounces)),
         }

@@ -18,6 +18,7 @@ from mailgate.queue.interface import (
     QuotaExceededError,
 )
 from mailgate.queue.schema import CONTENTS, KEYS, MESSAGES, RECIPIENTS, USAGE
+from mailgate.queue.turns import Turns
 
 _INSERT_MESSAGES = sa.insert(MESSAGES)
 _INSERT_RECIPIENTS = sa.insert(RECIPIENTS)
@@ -91,11 +92,11 @@ def accept(
     """
     Store the messages, and return for each, in order, its receipt or why it was refused.
 
-    Those that ask for it are born leased to the owner `lease` from `now` on. `now` is this gateway's, as all times
-    of messages; the queue's is `ahead` of it. `again` where these very messages were given before and nobody knows
+    Those that ask for it are born leased to the owner `lease` from `now` on. `now` is this gateway's; the queue's
+    time is `ahead` of it. `again` where these very messages were given before and nobody knows
     whether they were committed.
     """
-    stored_before = _stored(connection, messages) if again else frozenset()
+    stored_before = already_stored(connection, messages) if again else frozenset()
     known = _known_keys(connection, messages)
     usage = _Usage(connection, messages)
     results: list[Receipt | IdempotencyKeyReusedError | QuotaExceededError] = []
@@ -130,17 +131,14 @@ def window_start(period: float, now: float) -> float:
     return now // period * period
 
 
-def _stored(connection: Connection, messages: Iterable[NewMessage]) -> frozenset[str]:
+def already_stored(connection: Connection, messages: Iterable[NewMessage]) -> frozenset[str]:
+    """Return the ids of those messages that are stored."""
     ids = [message.id for message in messages]
     return frozenset(connection.execute(_STORED, {"ids": ids}).scalars())
 
 
 def _first_receipt(message: NewMessage) -> Receipt:
-    return _receipt(message.id, message.message_id, message.created_at, _scheduled_at(message), message.recipients)
-
-
-def _scheduled_at(message: NewMessage) -> float | None:
-    return message.due_at if message.due_at > message.created_at else None
+    return _receipt(message.id, message.message_id, message.created_at, message.scheduled_at, message.recipients)
 
 
 def _receipt(
@@ -221,7 +219,8 @@ class _Usage:
 
 
 def _insert(connection: Connection, messages: Sequence[NewMessage], lease: str, now: float, ahead: float) -> None:
-    connection.execute(_INSERT_MESSAGES, [_message_row(message, lease, now, ahead) for message in messages])
+    turns = Turns(connection)
+    connection.execute(_INSERT_MESSAGES, [_message_row(message, lease, now, ahead, turns) for message in messages])
     connection.execute(
         _INSERT_RECIPIENTS,
         [
@@ -255,9 +254,9 @@ def _insert(connection: Connection, messages: Sequence[NewMessage], lease: str, 
         connection.execute(_INSERT_KEYS, keys)
 
 
-def _message_row(message: NewMessage, lease: str, now: float, ahead: float) -> dict[str, object]:
-    scheduled_at = _scheduled_at(message)
-    due_at = now + LEASE_SECONDS if message.lease else message.due_at
+def _message_row(message: NewMessage, lease: str, now: float, ahead: float, turns: Turns) -> dict[str, object]:
+    scheduled = message.scheduled_at is not None
+    due_at = now + LEASE_SECONDS if message.lease else message.due_at if scheduled else now
     return {
         "id": message.id,
         "message_id": message.message_id,
@@ -270,11 +269,13 @@ def _message_row(message: NewMessage, lease: str, now: float, ahead: float) -> d
         "metadata": json.dumps(dict(message.metadata), ensure_ascii=False) if message.metadata else "{}",
         "keyed": message.idempotency_key is not None,
         "created_at": message.created_at,
-        "scheduled_at": scheduled_at,
+        "scheduled_at": message.scheduled_at,
         "expires_at": message.expires_at,
-        "status": "queued" if scheduled_at is None else "scheduled",
+        "status": "scheduled" if scheduled else "queued",
         "attempts": 0,
         "lease": lease if message.lease else None,
         "due_at": due_at + ahead,
         "finished_at": None,
+        "turn": None if message.lease or scheduled else turns.take(message.client),
+        "waiting_since": now + ahead,
     }

@@ -28,10 +28,17 @@ class Backlog:
 
     """
 
-    def __init__(self, survey: Callable[[], Deferred[Survey]], clock: IReactorTime, journal: Journal) -> None:
+    def __init__(
+        self,
+        survey: Callable[[], Deferred[Survey]],
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        journal: Journal,
+    ) -> None:
         self.latest: Survey | None = None
         self._survey = survey
         self._clock = clock
+        self._wall = wall
         self._journal = journal
         self._timer: IDelayedCall | None = None
         self._running = False
@@ -54,7 +61,7 @@ class Backlog:
         """For how long the message that has waited longest has done so; 0 where none is known to wait."""
         if self.latest is None or self.latest.oldest_at is None:
             return 0.0
-        return max(0.0, self._clock.seconds() - self.latest.oldest_at)
+        return max(0.0, self._wall() - self.latest.oldest_at)
 
     def _count(self) -> None:
         self._timer = None

@@ -1,5 +1,6 @@
 """What the queue needs from a database beyond Core: one class for each kind that is supported."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -24,21 +25,44 @@ class Database(Protocol):
         """
         Seconds that the queue's time is ahead of this gateway's, as of when the last transaction began to write.
 
-        Leases and due times are in the queue's time, so that gateways whose clocks differ agree on them.
+        Leases and due times are in the queue's time, so that gateways whose clocks differ agree on them, and that
+        they mean the same to the next process.
         """
 
     def check(self) -> None:
         """Raise QueueError where it is plain that `open` would, and change nothing."""
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         """
-        Make sure of the present schema, and release what is known to be leased by dead gateways, due at `now`.
+        Make sure of the present schema, and release what is known to be leased by dead gateways.
 
         Raises QueueError where it can't be used, and leaves it as it was.
         """
 
+    def join(self, turn: int) -> None:
+        """
+        Use what another process of this gateway has opened, and keeps open for longer than this one.
+
+        `turn` is a descriptor that all processes of the gateway have, to take turns by. Raises QueueError where
+        the database can't be used.
+        """
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait for this process's turn to write, where only one can at a time."""
+
+    @property
+    def lock(self) -> int | None:
+        """A descriptor that keeps other gateways out while any process has it open; None where none is needed."""
+
     def upgrade(self) -> None:
         """Bring it to the present schema, from none at all if need be; raises QueueError, and changes nothing."""
+
+    def beside(self) -> AbstractContextManager[Connection]:
+        """
+        Lend a connection in a transaction that may write, while gateways have the database open.
+
+        Raises QueueError.
+        """
 
     def writer(self) -> Connection:
         """Open a connection whose transactions may write."""

@@ -79,8 +79,9 @@ class NewMessage:
     A message to be stored; times in seconds since the epoch.
 
     Attributes:
-        id, message_id, client, door, created_at, expires_at: as they will be told.
-        due_at: when delivery may start; later than `created_at` for a scheduled message.
+        id, message_id, client, door, created_at, scheduled_at, expires_at: as they will be told, of the calendar;
+            `scheduled_at` is None for a message that needs not wait.
+        due_at: when delivery may start, by the gateway's clock; only looked at with `scheduled_at`.
         sender: the envelope's sender as an addr-spec, domain in A-labels.
         recipients: the envelope's recipients likewise, each once.
         content: the message as it goes to the upstream, in canonical form.
@@ -106,6 +107,7 @@ class NewMessage:
     eight_bit: bool
     smtputf8: bool
     fingerprint: str
+    scheduled_at: float | None = None
     idempotency_key: str | None = None
     metadata: Mapping[str, str]
     quota: Quota | None = None
@@ -125,7 +127,8 @@ class Claim:
     """
     A message this gateway holds the lease of: nobody else delivers it until the lease ends.
 
-    `attempts` counts the settled ones; `recipients` are those still without a final outcome.
+    `attempts` counts the settled ones; `recipients` are those still without a final outcome. `on_hold` tells that
+    it isn't to be tried again: it has expired.
     """
 
     id: str
@@ -139,6 +142,7 @@ class Claim:
     attempts: int
     created_at: float
     expires_at: float
+    on_hold: bool = False
 
     @classmethod
     def of(cls, message: NewMessage) -> "Claim":
@@ -163,13 +167,17 @@ class Settlement:
     """
     The end of one attempt: an outcome for every recipient of the claim.
 
-    `due_at` is when the deferred ones are tried again (seconds since the epoch), None if none is deferred.
+    `settled_at` is of the calendar; `due_at` is when the deferred ones are tried again, by the gateway's clock,
+    None if none is deferred. `on_hold` keeps them from being tried: at `due_at` they expire.
+    `notice` is a message that tells of the outcome, to be stored with it: without a key, a quota and a lease.
     """
 
     id: str
     outcomes: tuple[Outcome, ...]
     settled_at: float
     due_at: float | None
+    on_hold: bool = False
+    notice: NewMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +222,19 @@ class Queue(Protocol):
 
     def claim(self, limit: int, now: float) -> Deferred[Sequence[Claim]]:
         """
-        Lease up to `limit` due messages to this gateway for LEASE_SECONDS, the longest due first.
+        Lease up to `limit` due messages to this gateway for LEASE_SECONDS, one of each client in turn.
 
-        Fewer may come while more are due, where they or their contents would be very many. A message whose lease
-        ran out is due again for everyone, this gateway included: who forgot to renew can meet it twice.
+        The longest due of a client comes first. Fewer may come while more are due, where they or their contents
+        would be very many. A message whose lease ran out is due again for everyone, this gateway included: who
+        forgot to renew can meet it twice.
         """
 
     def settle(self, settlement: Settlement) -> Deferred[bool]:
         """
         Record an attempt's outcome, end the lease, and drop the content once every outcome is final.
+
+        The settlement's notice is stored in the same transaction: either both are there or neither. Where it is
+        found stored, this very settlement was recorded before, which fires with True.
 
         Fires with False, and records nothing, where this gateway no longer holds the lease (it ran out and
         was taken by another, or the message was settled before); with True otherwise. A lease that ran out but

@@ -1,14 +1,15 @@
 """Leases: who delivers a message now, and until when that holds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.queue.interface import LEASE_SECONDS, Claim, PendingRecipient, Settlement
-from mailgate.queue.schema import CONTENTS, MESSAGES, RECIPIENTS
+from mailgate.queue.schema import CONTENTS, MESSAGES, RECIPIENTS, WAITING
 from mailgate.queue.settling import OPEN, settle
+from mailgate.queue.turns import queue_up
 
 CLAIM_LIMIT = 500
 """The messages that one claim takes at most."""
@@ -18,18 +19,20 @@ CLAIM_OCTETS = 32 * 1024 * 1024
 
 _LOST = Reply(554, "5.3.0", "the gateway's queue was damaged and holds only a part of the message")
 
-_DUE = (
+_NEXT = (
     sa.select(MESSAGES.c.id, MESSAGES.c.size)
-    .where(MESSAGES.c.due_at <= sa.bindparam("now"))
-    .order_by(MESSAGES.c.due_at, MESSAGES.c.id)
+    .where(MESSAGES.c.turn.is_not(None))
+    .order_by(MESSAGES.c.turn, MESSAGES.c.id)
     .limit(sa.bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_TAKE = (
-    sa.update(MESSAGES)
-    .where(MESSAGES.c.id == sa.bindparam("of"))
-    .values(lease=sa.bindparam("to"), due_at=sa.bindparam("until"))
-)
+_LEASED: Mapping[str, object] = {
+    "lease": sa.bindparam("to"),
+    "due_at": sa.bindparam("until"),
+    "waiting_since": sa.bindparam("now"),
+    "turn": None,
+}
+_TAKE = sa.update(MESSAGES).where(MESSAGES.c.id == sa.bindparam("of")).values(_LEASED)
 _CLAIMED = (
     sa.select(
         MESSAGES.c.id,
@@ -41,6 +44,7 @@ _CLAIMED = (
         MESSAGES.c.attempts,
         MESSAGES.c.created_at,
         MESSAGES.c.expires_at,
+        MESSAGES.c.on_hold,
         CONTENTS.c.content,
     )
     .join(CONTENTS, CONTENTS.c.message == MESSAGES.c.id)
@@ -57,35 +61,53 @@ _PENDING = (
 _MOVE = (
     sa.update(MESSAGES)
     .where(MESSAGES.c.id == sa.bindparam("of"), MESSAGES.c.lease == sa.bindparam("held"))
-    .values(lease=sa.bindparam("to"), due_at=sa.bindparam("until"))
+    .values(_LEASED)
 )
 _CLOSE = (
     sa.update(MESSAGES)
     .where(MESSAGES.c.id == sa.bindparam("of"))
-    .values(status=Status.FAILED.value, lease=None, due_at=None, finished_at=sa.bindparam("now"))
+    .values(status=Status.FAILED.value, lease=None, turn=None, due_at=None, finished_at=sa.bindparam("now"))
 )
-_RELEASE_ALL = (
+_RELEASED: Mapping[str, object] = {
+    "lease": None,
+    "due_at": sa.bindparam("now"),
+    "waiting_since": sa.bindparam("now"),
+}
+# What has a turn waits for no lease any more.
+_RELEASE_ALL = sa.update(MESSAGES).where(WAITING, MESSAGES.c.lease == sa.bindparam("held")).values(_RELEASED)
+_RELEASE_EVERYONES = sa.update(MESSAGES).where(WAITING, MESSAGES.c.lease.is_not(None)).values(_RELEASED)
+_FOLLOW_BACK = (
     sa.update(MESSAGES)
-    .where(MESSAGES.c.due_at.is_not(None), MESSAGES.c.lease == sa.bindparam("held"))
-    .values(lease=None, due_at=sa.bindparam("now"))
+    .where(
+        WAITING,
+        MESSAGES.c.waiting_since > sa.bindparam("now"),
+        # Those are due at a moment of the calendar.
+        MESSAGES.c.on_hold.is_(False),
+        sa.or_(MESSAGES.c.status != Status.SCHEDULED.value, MESSAGES.c.lease.is_not(None)),
+    )
+    .values(
+        due_at=MESSAGES.c.due_at - MESSAGES.c.waiting_since + sa.bindparam("now"),
+        waiting_since=sa.bindparam("now"),
+    )
 )
-_RELEASE_EVERYONES = (
-    sa.update(MESSAGES)
-    .where(MESSAGES.c.due_at.is_not(None), MESSAGES.c.lease.is_not(None))
-    .values(lease=None, due_at=sa.bindparam("now"))
-)
 
 
-def claim(connection: Connection, limit: int, lease: str, now: float) -> Sequence[Claim]:
+def claim(
+    connection: Connection, limit: int, lease: str, now: float, *, take_over: bool = True
+) -> Sequence[Claim]:
     """
-    Lease up to `limit` messages that are due at `now` to the owner `lease`, the longest due first.
+    Lease up to `limit` messages that are due at `now` to the owner `lease`, in the order of their turns.
 
-    What a salvaged database holds only in part fails here, for that reason, and keeps nothing else back.
+    Those whose leases have ended are taken over unless `take_over` is False. What a salvaged database holds only
+    in part fails here, for that reason, and keeps nothing else back.
     """
-    ids = _within_budget(connection.execute(_DUE, {"now": now, "limit": min(limit, CLAIM_LIMIT)}))
+    queue_up(connection, now, take_over=take_over)
+    ids = _within_budget(connection.execute(_NEXT, {"limit": min(limit, CLAIM_LIMIT)}))
     if not ids:
         return []
-    connection.execute(_TAKE, [{"of": each, "to": lease, "until": now + LEASE_SECONDS} for each in ids])
+    connection.execute(
+        _TAKE, [{"of": each, "to": lease, "until": now + LEASE_SECONDS, "now": now} for each in ids]
+    )
     pending: dict[str, list[PendingRecipient]] = {each: [] for each in ids}
     for message, position, address in connection.execute(_PENDING, {"ids": ids}):
         pending[message].append(PendingRecipient(position, address))
@@ -105,6 +127,7 @@ def claim(connection: Connection, limit: int, lease: str, now: float) -> Sequenc
             attempts=rows[each].attempts,
             created_at=rows[each].created_at,
             expires_at=rows[each].expires_at,
+            on_hold=rows[each].on_hold,
         )
         for each in whole
     ]
@@ -118,7 +141,7 @@ def _fail(connection: Connection, partial: dict[str, list[PendingRecipient]], le
         if recipients
     ]
     if settlements:
-        settle(connection, settlements, lease)
+        settle(connection, settlements, lease, now)
     closed = [{"of": each, "now": now} for each, recipients in partial.items() if not recipients]
     if closed:
         connection.execute(_CLOSE, closed)
@@ -137,18 +160,18 @@ def _within_budget(due: Iterable[Row[str, int]]) -> list[str]:
 
 def renew(connection: Connection, ids: Iterable[str], lease: str, now: float) -> None:
     """Make those of the leases that the owner `lease` holds last a whole lease time from `now`."""
-    _move(connection, ids, lease, lease, now + LEASE_SECONDS)
+    _move(connection, [{"of": each, "to": lease, "until": now + LEASE_SECONDS} for each in ids], lease, now)
 
 
-def release(connection: Connection, ids: Iterable[str], lease: str, due_at: float) -> None:
-    """Give back those of the leases that the owner `lease` holds; the messages are due at `due_at`."""
-    _move(connection, ids, lease, None, due_at)
+def release(connection: Connection, ids: Iterable[str], lease: str, due_at: float, now: float) -> None:
+    """Give back, at `now`, those of the leases that the owner `lease` holds; the messages are due at `due_at`."""
+    _move(connection, [{"of": each, "to": None, "until": due_at} for each in ids], lease, now)
 
 
-def _move(connection: Connection, ids: Iterable[str], held: str, to: str | None, until: float) -> None:
-    rows = [{"of": each, "held": held, "to": to, "until": until} for each in ids]
-    if rows:
-        connection.execute(_MOVE, rows)
+def _move(connection: Connection, rows: Iterable[Mapping[str, object]], held: str, now: float) -> None:
+    complete = [{**row, "held": held, "now": now} for row in rows]
+    if complete:
+        connection.execute(_MOVE, complete)
 
 
 def release_all(connection: Connection, lease: str, now: float) -> None:
@@ -159,3 +182,12 @@ def release_all(connection: Connection, lease: str, now: float) -> None:
 def release_everyones(connection: Connection, now: float) -> None:
     """Give back every lease, where it is known that no owner lives; the messages are due at `now`."""
     connection.execute(_RELEASE_EVERYONES, {"now": now})
+
+
+def follow_back(connection: Connection, now: float) -> None:
+    """
+    Follow a clock that was set back to `now`: nothing can have begun to wait later than that.
+
+    What did waits for its whole time again, leases too; it would wait longer by as much as the clock was set.
+    """
+    connection.execute(_FOLLOW_BACK, {"now": now})

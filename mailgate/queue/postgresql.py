@@ -1,6 +1,9 @@
 """The queue in a PostgreSQL database that several gateways share: everything that holds for PostgreSQL alone."""
 
 import importlib.util
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -70,6 +73,9 @@ _CONFLICTS = frozenset({"23505", "40001", "40P01"})
 _SAME_UPGRADE = _CONFLICTS | {"42P07"}
 """What two upgrades at once may meet: the other one has just made the table."""
 
+_PARAMETER = re.compile(r'(?:invalid connection option|bad value for) "?(\w+)')
+"""What the driver itself says of a connection's parameters, before it asks any server."""
+
 _UPGRADES = 3
 _LONGEST_TEXT = 300
 
@@ -84,6 +90,7 @@ class PostgresqlDatabase:
 
     directory = None
     spare = 0
+    lock = None
 
     def __init__(self, url: URL, clock: IReactorTime) -> None:
         if importlib.util.find_spec("psycopg") is None:
@@ -104,7 +111,7 @@ class PostgresqlDatabase:
     def check(self) -> None:
         """Find nothing wrong: whether the server can be reached is for `open` to see."""
 
-    def open(self, _now: float) -> None:
+    def open(self) -> None:
         """
         Make sure that the server can be reached and the schema is the present one; others' leases are theirs.
 
@@ -126,6 +133,14 @@ class PostgresqlDatabase:
                 "that share it, then run mailgate queue upgrade"
             )
 
+    def join(self, _turn: int) -> None:
+        """Make sure of the same as `open`: processes of one gateway share as gateways do. Raises QueueError."""
+        self.open()
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait for nobody: the server lets them all write."""
+        return nullcontext()
+
     def upgrade(self) -> None:
         """Bring it to the present schema. Raises QueueError."""
         for left in reversed(range(_UPGRADES)):
@@ -137,6 +152,18 @@ class PostgresqlDatabase:
                     raise self.explain(error) from error
             else:
                 return
+
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction that may write, beside the gateways. Raises QueueError."""
+        self.open()
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            raise self.explain(error) from error
+        finally:
+            self.close()
 
     def writer(self) -> Connection:
         """Open a connection whose transactions may write."""
@@ -159,6 +186,9 @@ class PostgresqlDatabase:
             # libpq's own text; it names hosts, users and databases, never a password or a message's content.
             text = " ".join(str(error.orig).split())[:_LONGEST_TEXT]
             return QueueError(f"{self._name} can't be reached: {text}")
+        parameter = _PARAMETER.match(str(error.orig))
+        if parameter is not None:
+            return QueueError(f"{self._name} can't be reached: its URL's parameter {parameter[1]} is of no use")
         return QueueError(f"{self._name} couldn't take this ({type(error.orig).__name__})")
 
     def concerns_all(self, error: Exception) -> bool:

@@ -10,7 +10,7 @@ from mailgate.model.outcome import Reply, Status
 from mailgate.model.receipt import MessageRecord, RecipientRecord
 from mailgate.queue.accepting import window_start
 from mailgate.queue.interface import KEY_SECONDS, Survey
-from mailgate.queue.schema import KEYS, MESSAGES, RECIPIENTS, USAGE
+from mailgate.queue.schema import KEYS, MESSAGES, RECIPIENTS, USAGE, WAITING
 
 PURGE_LIMIT = 500
 """Messages that one step of a purge forgets at most."""
@@ -26,6 +26,7 @@ _MESSAGE = sa.select(
     MESSAGES.c.attempts,
     MESSAGES.c.lease,
     MESSAGES.c.due_at,
+    MESSAGES.c.on_hold,
     MESSAGES.c.metadata.label("labels"),
 ).where(MESSAGES.c.id == sa.bindparam("message"), MESSAGES.c.client == sa.bindparam("owner"))
 _RECIPIENTS = (
@@ -34,16 +35,19 @@ _RECIPIENTS = (
 _OF_KEY = sa.select(KEYS.c.message).where(
     KEYS.c.client == sa.bindparam("owner"), KEYS.c.key == sa.bindparam("named")
 )
-_NEXT_DUE = sa.select(sa.func.min(MESSAGES.c.due_at)).where(MESSAGES.c.due_at.is_not(None))
-_SURVEY = (
-    sa.select(
-        MESSAGES.c.status,
-        sa.func.count(),
-        sa.func.min(sa.func.coalesce(MESSAGES.c.scheduled_at, MESSAGES.c.created_at)),
-    )
-    .where(MESSAGES.c.due_at.is_not(None))
-    .group_by(MESSAGES.c.status)
+_NEXT_DUE = sa.select(sa.func.min(MESSAGES.c.due_at)).where(WAITING)
+_NEXT_TURN = (
+    sa.select(MESSAGES.c.due_at)
+    .where(MESSAGES.c.turn.is_not(None))
+    .order_by(MESSAGES.c.turn, MESSAGES.c.id)
+    .limit(1)
 )
+_OPEN = sa.select(
+    MESSAGES.c.status,
+    sa.func.count(),
+    sa.func.min(sa.func.coalesce(MESSAGES.c.scheduled_at, MESSAGES.c.created_at)),
+).group_by(MESSAGES.c.status)
+_SURVEY = sa.union_all(_OPEN.where(WAITING), _OPEN.where(MESSAGES.c.turn.is_not(None)))
 _USED = sa.select(USAGE.c.messages).where(
     USAGE.c.client == sa.bindparam("of"),
     USAGE.c.period == sa.bindparam("lasting"),
@@ -73,7 +77,7 @@ def find(connection: Connection, client: str, message: str, now: float) -> Messa
         status=status,
         created_at=row.created_at,
         attempts=row.attempts,
-        next_attempt_at=None if status is Status.SENDING else row.due_at,
+        next_attempt_at=None if row.on_hold or status is Status.SENDING else row.due_at,
         expires_at=row.expires_at,
         recipients=tuple(_recipient(each, status) for each in connection.execute(_RECIPIENTS, {"of": message})),
         metadata=json.loads(row.labels),
@@ -107,8 +111,9 @@ def _recipient(row: Row[*tuple[Any, ...]], message: Status) -> RecipientRecord:
 
 
 def next_due(connection: Connection) -> float | None:
-    """Return when the next message is due or the next lease ends, or None."""
-    earliest: float | None = connection.execute(_NEXT_DUE).scalar_one()
+    """Return when the next message is due or the next lease ends, or None; the past for one that has its turn."""
+    due_now: float | None = connection.execute(_NEXT_TURN).scalar_one_or_none()
+    earliest: float | None = connection.execute(_NEXT_DUE).scalar_one() if due_now is None else due_now
     return earliest
 
 
@@ -117,7 +122,7 @@ def survey(connection: Connection, now: float) -> Survey:
     messages: dict[Status, int] = {}
     begins: list[float] = []
     for name, count, oldest in connection.execute(_SURVEY):
-        messages[Status(name)] = count
+        messages[Status(name)] = messages.get(Status(name), 0) + count
         # What is deferred was tried: it waits for its recipient's sake, not for the gateway's.
         if name != Status.DEFERRED:
             begins.append(oldest)

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; `migrations/versions` leads there."""
 
 VERSION_TABLE = "mailgate_schema"
@@ -30,21 +30,39 @@ MESSAGES = sa.Table(
     sa.Column("lease", sa.Text),
     sa.Column("due_at", sa.Double),
     sa.Column("finished_at", sa.Double),
+    sa.Column("turn", sa.BigInteger),
+    sa.Column("waiting_since", sa.Double),
+    sa.Column("on_hold", sa.Boolean, nullable=False, server_default=sa.false()),
     sqlite_with_rowid=False,
 )
 """
 One row a message, until it is purged.
 
 `lease` names the gateway that delivers it now. `due_at` is when it may be claimed: a lease moves it to the
-lease's end, so that claiming needs to look at nothing else; NULL once every outcome is final. `metadata` is a
-JSON object. `keyed` tells whether an idempotency key leads here, which makes the record live longer.
+lease's end, so that nothing else tells what is due; NULL once every outcome is final. What is due takes a `turn`
+and is claimed in that order; with one, a message waits for nothing more. `waiting_since` is when `due_at` was
+set, both in the queue's time. `on_hold` tells that it isn't tried again by itself: `due_at` is when it expires.
+`metadata` is a JSON object. `keyed` tells whether an idempotency key leads here, which makes the record live
+longer.
 """
 
-DUE = sa.Index(
-    "messages_due",
-    MESSAGES.c.due_at,
-    sqlite_where=MESSAGES.c.due_at.is_not(None),
-    postgresql_where=MESSAGES.c.due_at.is_not(None),
+WAITING = sa.and_(MESSAGES.c.due_at.is_not(None), MESSAGES.c.turn.is_(None))
+"""Unfinished and not to be claimed yet: deferred, scheduled, or leased."""
+
+DUE = sa.Index("messages_due", MESSAGES.c.due_at, sqlite_where=WAITING, postgresql_where=WAITING)
+
+_QUEUED_UP = MESSAGES.c.turn.is_not(None)
+
+TURNS = sa.Index(
+    "messages_turns", MESSAGES.c.turn, MESSAGES.c.id, sqlite_where=_QUEUED_UP, postgresql_where=_QUEUED_UP
+)
+
+TURNS_OF_CLIENT = sa.Index(
+    "messages_turns_of_client",
+    MESSAGES.c.client,
+    MESSAGES.c.turn,
+    sqlite_where=_QUEUED_UP,
+    postgresql_where=_QUEUED_UP,
 )
 
 FINISHED = sa.Index(

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from mailgate.model.outcome import Outcome, Status, message_status
-from mailgate.queue.interface import QueueError, Settlement
+from mailgate.queue.accepting import accept, already_stored
+from mailgate.queue.interface import NewMessage, QueueError, Settlement
 from mailgate.queue.schema import CONTENTS, MESSAGES, RECIPIENTS
 
 OPEN = tuple(status.value for status in Status if not status.final)
@@ -29,7 +30,10 @@ _UPDATE_MESSAGES = (
         status=sa.bindparam("became"),
         attempts=MESSAGES.c.attempts + 1,
         lease=None,
+        turn=None,
         due_at=sa.bindparam("due"),
+        waiting_since=sa.bindparam("now"),
+        on_hold=sa.bindparam("hold"),
         finished_at=sa.bindparam("finished"),
     )
 )
@@ -52,10 +56,12 @@ _DELETE_CONTENTS = sa.delete(CONTENTS).where(CONTENTS.c.message == sa.bindparam(
 class _Changes:
     """The rows that a batch of settlements comes to."""
 
+    now: float
     ahead: float
     messages: list[dict[str, object]] = field(default_factory=list)
     recipients: list[dict[str, object]] = field(default_factory=list)
     finished: list[dict[str, object]] = field(default_factory=list)
+    notices: list[NewMessage] = field(default_factory=list)
 
     def add(self, settlement: Settlement, status: Status) -> None:
         final = status.final
@@ -64,6 +70,8 @@ class _Changes:
                 "of": settlement.id,
                 "became": status.value,
                 "due": None if final or settlement.due_at is None else settlement.due_at + self.ahead,
+                "now": self.now + self.ahead,
+                "hold": settlement.on_hold and not final,
                 "finished": settlement.settled_at if final else None,
             }
         )
@@ -71,35 +79,43 @@ class _Changes:
             self.finished.append({"of": settlement.id})
         for outcome in settlement.outcomes:
             self.recipients.append(_recipient_row(settlement, outcome))
+        if settlement.notice is not None:
+            self.notices.append(settlement.notice)
 
-    def write(self, connection: Connection) -> None:
+    def write(self, connection: Connection, lease: str) -> None:
         if self.messages:
             connection.execute(_UPDATE_MESSAGES, self.messages)
         if self.recipients:
             connection.execute(_UPDATE_RECIPIENTS, self.recipients)
         if self.finished:
             connection.execute(_DELETE_CONTENTS, self.finished)
+        if self.notices:
+            accept(connection, self.notices, lease, self.now, ahead=self.ahead)
 
 
 def settle(
-    connection: Connection, settlements: Sequence[Settlement], lease: str, ahead: float = 0.0
+    connection: Connection, settlements: Sequence[Settlement], lease: str, now: float, *, ahead: float = 0.0
 ) -> list[bool | QueueError]:
     """
-    Record the settlements of messages that the owner `lease` holds.
+    Record, at `now`, the settlements of messages that the owner `lease` holds.
 
-    Their times are this gateway's; the queue's time, which due times are kept in, is `ahead` of it.
+    Times are this gateway's; the queue's time, which due times are kept in, is `ahead` of it.
     Returns for each, in order, whether the lease was held and the outcome is recorded, or what is wrong with it.
+    One whose notice is stored was recorded before: its commit succeeded, and nobody heard of it.
     """
     held: dict[str, dict[int, str]] = {}
     ids = list({settlement.id for settlement in settlements})
     for message, position, status in connection.execute(_HELD, {"ids": ids, "held": lease}):
         held.setdefault(message, {})[position] = status
+    notices = [each.notice for each in settlements if each.notice is not None]
+    told_before = already_stored(connection, notices) if notices else frozenset()
     results: list[bool | QueueError] = []
-    changes = _Changes(ahead)
+    changes = _Changes(now, ahead)
     for settlement in settlements:
         recipients = held.get(settlement.id)
-        if recipients is None:
-            results.append(False)
+        recorded = settlement.notice is not None and settlement.notice.id in told_before
+        if recorded or recipients is None:
+            results.append(recorded)
             continue
         try:
             status = _resulting_status(settlement, recipients)
@@ -109,7 +125,7 @@ def settle(
         del held[settlement.id]
         changes.add(settlement, status)
         results.append(True)
-    changes.write(connection)
+    changes.write(connection, lease)
     return results
 
 

@@ -1,6 +1,6 @@
 """The Queue over a relational database: the reactor's side, which only passes calls to threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,18 +24,25 @@ class SqlQueue:
     """
     A Queue over a database: one thread writes, one reads, one counts, all from `open` to `close`.
 
-    `reactor` is where Deferreds fire, `clock` tells seconds since the epoch (and is asked in any thread),
-    `retention` is how many seconds a finished message's record is kept. Before `open` every call fails.
+    `reactor` is where Deferreds fire, `clock` tells seconds, steadily (and is asked in any thread),
+    `retention` is how many seconds a finished message's record is kept, `lease` the name of this owner of leases,
+    which no other ever has. Before `open` or `join` every call fails.
     """
 
     def __init__(
-        self, database: Database, reactor: IReactorFromThreads, *, clock: IReactorTime, retention: float
+        self,
+        database: Database,
+        reactor: IReactorFromThreads,
+        *,
+        clock: IReactorTime,
+        retention: float,
+        lease: str | None = None,
     ) -> None:
         self._database = database
         self._reactor = reactor
         self._clock = clock
         self._retention = retention
-        self._lease = uuid4().hex
+        self._lease = lease or uuid4().hex
         self._transactions = Writer(database, self._lease, clock)
         self._writer: Worker | None = None
         self._reader: Worker | None = None
@@ -80,9 +87,29 @@ class SqlQueue:
         Blocks until it is done, so it belongs where the service starts, and behind any fork: threads and file
         locks don't survive one. Raises QueueError. Once only; a queue that was closed stays closed.
         """
+        self._open(self._database.open)
+
+    def join(self, dead: Sequence[str], turn: int) -> Deferred[None]:
+        """
+        Begin, as `open` does, with a database that another process of this gateway keeps open.
+
+        `turn` is the descriptor by which the processes take turns.
+        `dead` are the names of owners whose processes are gone: their messages are due before anything is claimed
+        here. Raises QueueError; the Deferred fails where only the leases could not be given back, and then they
+        end by themselves.
+        """
+        self._open(lambda: self._database.join(turn))
+
+        def give_back(connection: Connection) -> None:
+            for owner in dead:
+                leasing.release_all(connection, owner, self._queue_time(self._clock.seconds()))
+
+        return self._write(give_back) if dead else succeed(None)
+
+    def _open(self, use: Callable[[], None]) -> None:
         if self._writer is not None or self._closed is not None:
             raise QueueError("the queue can be opened only once")
-        self._database.open(self._clock.seconds())
+        use()
         self._writer = Worker("queue writer", self._transactions, self._reactor)
         self._reader = Worker("queue reader", Reader(self._database), self._reactor)
         self._surveyor = Worker("queue surveyor", Reader(self._database), self._reactor)
@@ -93,11 +120,15 @@ class SqlQueue:
 
     def claim(self, limit: int, now: float) -> Deferred[Sequence[Claim]]:
         """Lease due messages to this gateway, as Queue says."""
-        return self._write(lambda connection: leasing.claim(connection, limit, self._lease, self._present(now)))
+        return self._write(
+            lambda connection: leasing.claim(
+                connection, limit, self._lease, self._present(now), take_over=self._transactions.takes_over
+            )
+        )
 
     def settle(self, settlement: Settlement) -> Deferred[bool]:
         """Record how an attempt ended, as Queue says."""
-        return self._write(settlement)
+        return self._write(settlement, 0 if settlement.notice is None else len(settlement.notice.content))
 
     def renew(self, ids: Sequence[str], now: float) -> Deferred[None]:
         """Extend leases of this gateway, as Queue says."""
@@ -106,7 +137,9 @@ class SqlQueue:
     def release(self, ids: Sequence[str], due_at: float) -> Deferred[None]:
         """Give leases of this gateway back, as Queue says."""
         return self._write(
-            lambda connection: leasing.release(connection, ids, self._lease, self._queue_time(due_at))
+            lambda connection: leasing.release(
+                connection, ids, self._lease, self._queue_time(due_at), self._queue_time(self._clock.seconds())
+            )
         )
 
     def next_due(self) -> Deferred[float | None]:
@@ -134,7 +167,7 @@ class SqlQueue:
     def survey(self) -> Deferred[Survey]:
         """Count what has no final outcome, as Queue says."""
         now = self._clock.seconds()
-        return self._call(self._surveyor, lambda connection: records.survey(connection, now), 0)
+        return self._call(self._surveyor, lambda connection: records.survey(connection, self._queue_time(now)), 0)
 
     def purge(self, now: float) -> Deferred[int]:
         """Forget what has outlived the retention, as Queue says."""

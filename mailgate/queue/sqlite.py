@@ -4,6 +4,8 @@ import fcntl
 import os
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,11 +13,13 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
+from twisted.internet.interfaces import IReactorTime
 
 from mailgate.queue.interface import QueueError
 from mailgate.queue.leasing import release_everyones
 from mailgate.queue.migrate import stored_revision, upgrade
 from mailgate.queue.reserve import Reserve
+from mailgate.queue.schema import REVISION
 
 BUSY_SECONDS = 5.0
 """How long a transaction waits for another process that holds the file's write lock."""
@@ -78,23 +82,32 @@ class SqliteDatabase:
     """
     An SQLite file that belongs to one gateway at a time, by an exclusive lock on the file ``….lock`` beside it.
 
-    Nothing is touched before `open`. `busy` is how many seconds a transaction waits for another process's.
+    Several processes of one gateway share it: one opens it and keeps the lock, and the others join.
+
+    Nothing is touched before `open`. `clock` tells the gateway's seconds, `wall` the calendar's, since the epoch,
+    which the file's times are in. `busy` is how many seconds a transaction waits for another process's.
     """
 
-    def __init__(self, path: Path, busy: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self, path: Path, clock: IReactorTime, wall: Callable[[], float], busy: float = BUSY_SECONDS
+    ) -> None:
         self.directory = path.parent
         self.engine = self._make_engine(path, busy)
         self._path = path
+        self._clock = clock
+        self._wall = wall
+        self._ahead = 0.0
         self._reserve = Reserve(path)
         self._restarted_at = -_RESTART_SECONDS
-        self._lock = -1
+        self._lock: int | None = None
+        self._turn: int | None = None
         self._identity: tuple[int, int] | None = None
         self._spare = 0
 
     @property
     def ahead(self) -> float:
-        """Nothing: the one gateway that has the file keeps its time."""
-        return 0.0
+        """Seconds that the calendar is ahead of the gateway's clock, as of when the last transaction began."""
+        return self._ahead
 
     @property
     def spare(self) -> int:
@@ -118,9 +131,9 @@ class SqliteDatabase:
             raise QueueError(f"the queue {self._path} is not an SQLite database{_ADVICE}")
         _check_length(self._path)
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         """
-        Make the file or bring it to the present schema, and release every lease, due at `now`.
+        Make the file or bring it to the present schema, and release every lease, due now.
 
         The lock says that whoever took those leases is dead. Raises QueueError where the file can't be used;
         it is never overwritten.
@@ -128,23 +141,70 @@ class SqliteDatabase:
         self._lock = _lock(self._path)
         try:
             self._identity = _make_file(self._path)
-            self._prepare(now)
+            self._prepare(release=True)
             self._reserve.take()
         except BaseException:
-            os.close(self._lock)
+            self._unlock()
             raise
+
+    def join(self, turn: int) -> None:
+        """Use the file that another process of this gateway has opened. Raises QueueError where it is gone."""
+        self._turn = turn
+        status = _status(self._path)
+        if status is None:
+            raise QueueError(f"the queue {self._path} can't be opened")
+        self._identity = status.st_dev, status.st_ino
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """
+        Wait until no other process of this gateway writes.
+
+        SQLite itself only looks again and again whether the file is free, at last every 100 ms: beside a process
+        that always has something to write, another one would hardly ever get to it.
+        """
+        if self._turn is None:
+            yield
+            return
+        fcntl.lockf(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._turn, fcntl.LOCK_UN)
+
+    @property
+    def lock(self) -> int | None:
+        """The descriptor that keeps other gateways out; None in a process that has joined."""
+        return self._lock
 
     def upgrade(self) -> None:
         """Make the file, or bring it to the present schema, and let go of it. Raises QueueError."""
         self._lock = _lock(self._path)
         try:
             self._identity = _make_file(self._path)
-            self._prepare(None)
+            self._prepare(release=False)
         finally:
             self.close()
 
-    def _prepare(self, now: float | None) -> None:
-        """Bring the file to the present schema, and release every lease, due at `now`, unless that is None."""
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction that may write, while the gateway has the file. Raises QueueError."""
+        status = _status(self._path)
+        if status is None:
+            raise QueueError(f"there is no queue {self._path}")
+        self._identity = status.st_dev, status.st_ino
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                if stored_revision(connection, str(self._path)) != REVISION:
+                    raise QueueError(f"the queue {self._path} needs: mailgate queue upgrade")
+                yield connection
+        except (DBAPIError, sqlite3.Error) as error:
+            raise self.explain(error) from error
+        finally:
+            self.engine.dispose()
+
+    def _prepare(self, *, release: bool) -> None:
+        """Bring the file to the present schema, and release every lease if that is wanted."""
         _check_length(self._path)
         while True:
             try:
@@ -153,8 +213,8 @@ class SqliteDatabase:
                     _use_write_ahead_log(connection, self._path)
                     with connection.begin():
                         upgrade(connection, str(self._path))
-                        if now is not None:
-                            release_everyones(connection, now)
+                        if release:
+                            release_everyones(connection, self._wall())
             except (DBAPIError, sqlite3.Error) as error:
                 if not self.make_room(error):
                     raise self.explain(error) from error
@@ -203,6 +263,7 @@ class SqliteDatabase:
             raise QueueError(f"the queue {self._path} was moved or replaced while in use")
         in_use: int = connection.exec_driver_sql(_IN_USE).scalar_one()
         self._spare = status.st_size - in_use
+        self._ahead = self._wall() - self._clock.seconds()
         self._reserve.take()
 
     def writer(self) -> Connection:
@@ -253,7 +314,7 @@ class SqliteDatabase:
         return given_up or not busy
 
     def conflicts(self, _error: Exception) -> bool:
-        """Tell that nobody comes in between: one gateway has the file, and one thread of it writes."""
+        """Tell that nobody comes in between: who writes has the file's write lock from the beginning."""
         return False
 
     def is_lost(self, _error: Exception) -> bool:
@@ -261,7 +322,14 @@ class SqliteDatabase:
         return False
 
     def close(self) -> None:
-        """Move the log into the file, and let the next gateway have it, with the log where the disk is full."""
+        """
+        Move the log into the file, and let the next gateway have it, with the log where the disk is full.
+
+        One who has joined leaves that to the one who has opened.
+        """
+        if self._lock is None:
+            self.engine.dispose()
+            return
         try:
             with self.engine.connect() as connection:
                 _driver(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
@@ -271,7 +339,12 @@ class SqliteDatabase:
         finally:
             self.engine.dispose()
             self._reserve.take(whatever_is_left=True)
-            os.close(self._lock)
+            self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
 
 def path_of(url: URL) -> Path:

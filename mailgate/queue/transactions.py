@@ -1,14 +1,15 @@
 """What the queue's threads do: one writes with group commit, one reads."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorTime
 
 from mailgate.queue.accepting import accept
 from mailgate.queue.database import Database
-from mailgate.queue.interface import NewMessage, QueueError, Settlement
-from mailgate.queue.leasing import release_all
+from mailgate.queue.interface import LEASE_SECONDS, NewMessage, QueueError, Settlement
+from mailgate.queue.leasing import follow_back, release_all
 from mailgate.queue.settling import settle
 from mailgate.queue.worker import Call
 
@@ -18,6 +19,9 @@ Action = Callable[[Connection], object]
 _TRIES = 3
 """A lost connection, then a conflict with what it had stored after all, then success."""
 
+CLOCK_STEP = 5.0
+"""Seconds by which a clock that was set differs at least; a lease has more to spare when it is renewed."""
+
 Perform = Callable[[Connection, Sequence[Call]], None]
 
 
@@ -25,12 +29,19 @@ class Transactions:
     """
     Runs calls in transactions over one connection, opened when first needed and anew after every trouble.
 
-    So whatever went wrong, the next call finds a fresh connection, and succeeds once the cause is gone.
+    So whatever went wrong, the next call finds a fresh connection, and succeeds once the cause is gone. Each
+    transaction waits for its `turn`.
     """
 
-    def __init__(self, database: Database, connect: Callable[[], Connection]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connect: Callable[[], Connection],
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._database = database
         self._connect = connect
+        self._turn = turn
         self._connection: Connection | None = None
 
     def run(self, calls: Sequence[Call], perform: Perform) -> Exception | None:
@@ -38,7 +49,7 @@ class Transactions:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            with self._connection.begin():
+            with self._turn(), self._connection.begin():
                 perform(self._connection, calls)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must reach those who wait for the calls
             self.close()
@@ -75,7 +86,7 @@ class Writer:
 
     def __init__(self, database: Database, lease: str, clock: IReactorTime) -> None:
         self._database = database
-        self._transactions = Transactions(database, database.writer)
+        self._transactions = Transactions(database, database.writer, database.turn)
         self._lease = lease
         self._clock = clock
         self.trouble: QueueError | None = None
@@ -84,6 +95,17 @@ class Writer:
         # Whether a transaction of the calls of now may have been committed although its connection was lost,
         # perhaps only while the next one runs into what it has stored.
         self._unknown = False
+        self._ahead: float | None = None
+        self._leases_end_from = 0.0
+
+    @property
+    def takes_over(self) -> bool:
+        """
+        Whether a lease whose end has come is believed to have ended.
+
+        Not for LEASE_SECONDS after the queue's clock was set forward: who still holds one renews it until then.
+        """
+        return self._clock.seconds() >= self._leases_end_from
 
     def run(self, calls: Sequence[Call]) -> None:
         """Set every call's result."""
@@ -128,6 +150,8 @@ class Writer:
         if error is not None and self._database.is_damage(error):
             self.damage = self._database.explain(error)
         self.trouble = None if error is None else self._trouble_of(error)
+        if error is None:
+            self._ahead = self._database.ahead
         return error
 
     def _trouble_of(self, error: Exception) -> QueueError | None:
@@ -135,15 +159,24 @@ class Writer:
             return error
         return self._database.explain(error) if self._database.concerns_all(error) else None
 
+    def _watch_the_clock(self, connection: Connection) -> None:
+        """Look whether the queue's clock was set since the last transaction, as this gateway's never is."""
+        now, ahead, before = self._clock.seconds(), self._database.ahead, self._ahead
+        if before is None or ahead < before - CLOCK_STEP:
+            follow_back(connection, now + ahead)
+        elif ahead > before + CLOCK_STEP:
+            self._leases_end_from = now + LEASE_SECONDS
+
     def _perform(self, connection: Connection, calls: Sequence[Call]) -> None:
+        self._watch_the_clock(connection)
+        now, ahead = self._clock.seconds(), self._database.ahead
         settlements = [call for call in calls if isinstance(call.request, Settlement)]
         messages = [call for call in calls if isinstance(call.request, NewMessage)]
         if settlements:
             requests = [call.request for call in settlements]
-            _answer(settlements, settle(connection, requests, self._lease, self._database.ahead))
+            _answer(settlements, settle(connection, requests, self._lease, now, ahead=ahead))
         if messages:
             requests = [call.request for call in messages]
-            now, ahead = self._clock.seconds(), self._database.ahead
             _answer(messages, accept(connection, requests, self._lease, now, ahead=ahead, again=self._unknown))
         for call in calls:
             if not isinstance(call.request, Settlement | NewMessage):

@@ -10,7 +10,7 @@ from mailgate.settings.tables import ClientTable
 from mailgate.settings.values import read, read_optional
 from mailgate.trust.files import read_authorities
 from mailgate.trust.settings import TrustError
-from mailgate.wire.address import to_a_label
+from mailgate.wire.address import parse_address, to_a_label
 from mailgate.wire.units import parse_size
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -42,6 +42,7 @@ def client_rules(name: str, table: ClientTable, largest: int, base: Path) -> Cli
         rate=read_optional(f"{key}.rate", Rate.parse, table.rate),
         quota=read_optional(f"{key}.quota", Rate.parse, table.quota),
         max_message=max_message,
+        bounces=read_optional(f"{key}.bounces", parse_address, table.bounces),
         enabled=table.enabled,
         authorities=None if table.ca is None else _authorities(key, base / table.ca),
     )

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -56,6 +56,7 @@ class Settings:
     The whole of ``mailgate.toml`` at `path`, checked; `lines`, `est` and `ops` are None where those are off.
 
     Attributes:
+        workers: how many processes serve.
         files: every file that was read, or is going to be, from `path` on.
 
     """
@@ -71,6 +72,7 @@ class Settings:
     queue: QueueSettings
     delivery: DeliverySettings
     clients: tuple[ClientRules, ...]
+    workers: int = 1
     files: tuple[Path, ...] = ()
 
     @property
@@ -78,6 +80,16 @@ class Settings:
         """The passwords of upstreams, by their files."""
         logins = [each.credentials for each in self.delivery.upstreams if each.credentials is not None]
         return {login.file: login.password for login in logins if login.file is not None}
+
+    @property
+    def keys(self) -> tuple[Path, ...]:
+        """The files of private keys that are read at the start alone."""
+        upstreams = (each.private_key for each in self.delivery.upstreams)
+        return (self.tls.private_key, *(key for key in upstreams if key is not None))
+
+    def after_reload(self, other: "Settings") -> "Settings":
+        """Return these with what a reload takes of the others, and the rest as it was at the start."""
+        return replace(self, tls=other.tls, limits=other.limits, clients=other.clients, files=other.files)
 
 
 def find_settings(given: str | None) -> Path:
@@ -143,8 +155,10 @@ def _assemble(path: Path, file: SettingsFile, known: Passwords) -> Settings:
                 _upstream(base, number, table, known) for number, table in enumerate(file.upstream, start=1)
             ),
             schedule=_schedule(file.delivery),
+            hold_unknown=file.delivery.outcome_unknown == "hold",
         ),
         clients=clients,
+        workers=file.workers,
         files=(path.absolute(), *(base / name for name in _files_named(file))),
     )
 

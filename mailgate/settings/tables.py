@@ -92,6 +92,7 @@ class DeliveryTable(Table, frozen=True):
     give_up_after: str = "5 days"
     first_retry: str = "30s"
     longest_retry: str = "1 hour"
+    outcome_unknown: Literal["retry", "hold"] = "retry"
 
 
 class ClientTable(Table, frozen=True):
@@ -105,6 +106,7 @@ class ClientTable(Table, frozen=True):
     rate: str | None = None
     quota: str | None = None
     max_message: str | None = None
+    bounces: str | None = None
     enabled: bool = True
 
 
@@ -116,6 +118,7 @@ class SettingsFile(Table, frozen=True):
     queue: QueueTable
     upstream: Annotated[list[UpstreamTable], Meta(min_length=1)]
     clients: Annotated[dict[str, ClientTable], Meta(min_length=1)]
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     limits: LimitsTable = field(default_factory=LimitsTable)
     https: HttpsTable = field(default_factory=HttpsTable)
     lines: LinesTable | None = None

@@ -1,9 +1,11 @@
 """How many connections may be open at a time."""
 
-from collections import Counter
 from ipaddress import IPv6Address
 
+from mailgate.trust.counts import Counts, OwnCounts
+
 _HOST_BITS = 64
+_ALL = ""
 
 
 class ConnectionLimits:
@@ -16,35 +18,32 @@ class ConnectionLimits:
     Attributes:
         total: how many may be open in all.
         per_address: how many of one address.
+        counts: where they are counted; other processes may count there too.
 
     """
 
     def __init__(self, total: int, per_address: int) -> None:
         self.total = total
         self.per_address = per_address
-        self._open = 0
-        self._open_of: Counter[str] = Counter()
+        self.counts: Counts = OwnCounts()
 
     def refuse(self, address: str) -> str | None:
         """Return why a further connection of this address would be one too many, or None."""
-        if self._open >= self.total:
+        if self.counts.of(_ALL) >= self.total:
             return f"the limit of {self.total} open connections is reached"
-        if self._open_of.get(_subscriber(address), 0) >= self.per_address:
+        if self.counts.of(_subscriber(address)) >= self.per_address:
             return f"the limit of {self.per_address} open connections of one address is reached"
         return None
 
     def opened(self, address: str) -> None:
         """Count a connection."""
-        self._open += 1
-        self._open_of[_subscriber(address)] += 1
+        self.counts.add(_ALL)
+        self.counts.add(_subscriber(address))
 
     def closed(self, address: str) -> None:
         """Count a connection no more."""
-        self._open -= 1
-        subscriber = _subscriber(address)
-        self._open_of[subscriber] -= 1
-        if not self._open_of[subscriber]:
-            del self._open_of[subscriber]
+        self.counts.remove(_ALL)
+        self.counts.remove(_subscriber(address))
 
 
 def _subscriber(address: str) -> str:
@@ -52,4 +51,5 @@ def _subscriber(address: str) -> str:
     try:
         return f"{int(IPv6Address(address)) >> _HOST_BITS:x}::/64"
     except ValueError:
-        return address
+        # A peer without an address, on a Unix socket, is not the sum of all.
+        return address or "no address"

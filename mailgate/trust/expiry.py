@@ -1,6 +1,6 @@
 """Certificates and CRLs that are about to expire, told in time and not too often."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -67,9 +67,9 @@ class Ending:
 class ExpiryWatch:
     """Tells the journal what ends soon: the gateway's certificate, CAs, CRLs, and clients' as they are seen."""
 
-    def __init__(self, journal: Journal, clock: IReactorTime) -> None:
+    def __init__(self, journal: Journal, clock: IReactorTime, wall: Callable[[], float]) -> None:
         self._journal = journal
-        self._clock = clock
+        self._wall = wall
         self._generation: Generation | None = None
         self._told: dict[tuple[str, str, datetime], timedelta] = {}
         self._seen: dict[str, Ending] = {}
@@ -115,7 +115,7 @@ class ExpiryWatch:
             self._tell(ending)
 
     def _tell(self, ending: Ending) -> None:
-        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        now = datetime.fromtimestamp(self._wall(), UTC)
         left, notice = ending.ends - now, ending.notice(now)
         key = ending.what, ending.serial, ending.ends
         if notice is None or self._told.get(key) == notice:

@@ -121,6 +121,11 @@ def _private_key(path: Path, known: PrivateKey | None) -> PrivateKey:
         if known is not None and isinstance(error, PermissionError):
             return known
         raise TrustError(f"the private key file {path} can't be read: {error.strerror}") from error
+    return parse_private_key(path, octets)
+
+
+def parse_private_key(path: Path, octets: bytes) -> PrivateKey:
+    """Return the key that a file holds in PEM. Raises TrustError."""
     try:
         key = load_pem_private_key(octets, password=None)
     except TypeError as error:

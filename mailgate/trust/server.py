@@ -1,7 +1,7 @@
 """The one server context of all doors, replaced as a whole or not at all."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -17,7 +17,7 @@ from mailgate.trust.authorities import Authorities, Objection
 from mailgate.trust.context import server_context
 from mailgate.trust.examine import Examination, examine
 from mailgate.trust.expiry import KEY_LENGTH, ExpiryWatch
-from mailgate.trust.files import Credentials, load_credentials
+from mailgate.trust.files import Credentials, PrivateKey, load_credentials
 from mailgate.trust.generation import Generation
 from mailgate.trust.refusals import RefusalLog
 from mailgate.trust.revocation import check_not_older
@@ -29,7 +29,8 @@ class ServerTrust:
     """
     Who may speak to the doors: any client whose certificate chains to a trusted CA and is good for a client.
 
-    Raises TrustError, one sentence that names the file at fault, where the settings' files can't be used.
+    The `known` key counts where its file may not be read any more, since privileges were dropped. Raises
+    TrustError, one sentence that names the file at fault, where the settings' files can't be used.
 
     Attributes:
         refusals: where the doors tell whom they refused.
@@ -40,11 +41,19 @@ class ServerTrust:
 
     """
 
-    def __init__(self, settings: TrustSettings, journal: Journal, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        settings: TrustSettings,
+        journal: Journal,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        known: PrivateKey | None = None,
+    ) -> None:
+        self._known = known
         self._journal = journal
-        self._clock = clock
+        self._wall = wall
         self.refusals = RefusalLog(journal, clock)
-        self.expiry = ExpiryWatch(journal, clock)
+        self.expiry = ExpiryWatch(journal, clock, wall)
         self.handshakes: Counter[tuple[str, str]] = Counter()
         self.seen: Counter[tuple[str, str]] = Counter()
         self._generation: Generation | None = None
@@ -64,7 +73,7 @@ class ServerTrust:
         """
         now = self._now()
         in_use = self._generation
-        credentials = load_credentials(settings, now, None if in_use is None else in_use.key)
+        credentials = load_credentials(settings, now, self._known if in_use is None else in_use.key)
         before = None if in_use is None else in_use.authorities.lists
         if settings.client_crl is not None and credentials.lists is not None and before is not None:
             check_not_older(settings.client_crl, credentials.lists, before)
@@ -141,7 +150,7 @@ class ServerTrust:
         return SSL.Connection(self.generation.context, None)
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.seconds(), UTC)
+        return datetime.fromtimestamp(self._wall(), UTC)
 
 
 def make_authorities(settings: TrustSettings, credentials: Credentials, now: datetime) -> Authorities:

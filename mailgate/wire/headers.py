@@ -102,6 +102,27 @@ def check_headers(headers: Mapping[str, str], *, has_subject: bool) -> Iterator[
             return
 
 
+def decoded(value: str) -> str:
+    """
+    Return an unstructured value as its reader sees it: encoded words (RFC 2047) decoded, as far as they can be.
+
+    A character that is cut in two by a word's end, as some mailers do it, comes out whole.
+    """
+    runs: list[tuple[str, bytes]] = []
+    end = 0
+    for word in _ENCODED_WORD.finditer(value):
+        between, end = value[end : word.start()], word.end()
+        # RFC 2047 section 6.2: white space between two encoded words is not shown.
+        if not runs or between.strip(" \t"):
+            runs.append(("", between.encode(errors="replace")))
+        codec, octets = _decoded_word(word)
+        if runs[-1][0] == codec:
+            octets = runs.pop()[1] + octets
+        runs.append((codec, octets))
+    runs.append(("", value[end:].encode(errors="replace")))
+    return "".join(_text(octets, codec or "utf-8") for codec, octets in runs)
+
+
 def _check_header(name: str, value: str) -> Finding | None:
     lower = name.lower()
     if not _NAME.fullmatch(name):
@@ -122,12 +143,25 @@ def _decoded_words(text: str) -> Iterator[str]:
     """Yield what readers make of each encoded word: strict ones, and those that let it hold a question mark."""
     for charset, encoding, payload in (*_ENCODED_WORD.findall(text), *_lenient_words(text)):
         octets = payload.encode()
-        codec = normalize_encoding(charset.partition("*")[0].strip()).lower()
-        for decoded in _base64(octets) if encoding in "bB" else [a2b_qp(octets, header=True)]:
+        codec = _codec(charset)
+        for word in _base64(octets) if encoding in "bB" else [a2b_qp(octets, header=True)]:
             # Not every reader knows the charset, and most charsets hold ASCII.
-            yield decoded.decode("utf-8", "replace")
+            yield word.decode("utf-8", "replace")
             if codec in _CODECS:
-                yield _text(decoded, codec)
+                yield _text(word, codec)
+
+
+def _decoded_word(word: re.Match[str]) -> tuple[str, bytes]:
+    """Return the codec and the octets of an encoded word; no codec, and the word itself, where it is unknown."""
+    charset, encoding, payload = word.groups()
+    codec, octets = _codec(charset), payload.encode(errors="replace")
+    if codec not in _CODECS:
+        return "", word[0].encode(errors="replace")
+    return codec, next(_base64(octets)) if encoding in "bB" else a2b_qp(octets, header=True)
+
+
+def _codec(charset: str) -> str:
+    return normalize_encoding(charset.partition("*")[0].strip()).lower()
 
 
 def _lenient_words(text: str) -> Iterator[tuple[str, str, str]]:

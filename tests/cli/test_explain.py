@@ -25,6 +25,7 @@ host = "localhost"
 [clients.cam]
 senders = ["*@example.com"]
 rate = "60/minute"
+bounces = "운영@example.com"
 doors = ["lines"]
 [clients.off]
 senders = ["*"]
@@ -66,6 +67,7 @@ def test_a_client_that_is_let_in(explain):
         "      senders:     *@example.com",
         "      recipients:  *",
         "      rate:        60/minute",
+        "      bounces:     운영@example.com",
     ]
 
 

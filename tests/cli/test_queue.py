@@ -1,13 +1,15 @@
 """``mailgate queue``: looking after the queue's database."""
 
 import sqlite3
+import time
 
 import pytest
 from click.testing import CliRunner
 from twisted.internet.task import Clock
 
 from mailgate.cli import main
-from mailgate.queue.interface import QueueSettings
+from mailgate.model.outcome import Outcome, Reply, Status
+from mailgate.queue.interface import NewMessage, QueueSettings, Settlement
 from mailgate.queue.opening import open_queue
 from mailgate.queue.schema import REVISION
 
@@ -78,3 +80,82 @@ def test_a_server_that_is_away_is_one_sentence(upgrade):
     assert result.exit_code == 1
     assert "the queue 127.0.0.1:1/mail can't be reached" in result.output
     assert "geheim" not in result.output
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def with_held(request, tmp_path, turns, upgrade):
+    """A queue that a gateway has open, with two messages of which the second is on hold; and the clock."""
+    url = "sqlite:///mailgate.db"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql").new_database()
+    assert upgrade(url).exit_code == 0
+    absolute = f"sqlite:///{tmp_path}/mailgate.db" if request.param == "file" else url
+    clock = Clock()
+    clock.advance(time.time())
+    queue = open_queue(QueueSettings(url=absolute), turns, clock=clock)
+    for name in ("보통", "보류"):
+        turns.wait(queue.accept(message(name, clock.seconds())))
+    deferred = (Outcome(0, Status.DEFERRED, Reply(451, "4.4.2", "it may have been delivered")),)
+    expiry = clock.seconds() + 86400
+    settlement = Settlement("보류", deferred, clock.seconds(), expiry, on_hold=True)
+    assert turns.wait(queue.settle(settlement)) is True
+    yield queue, clock
+    turns.wait(queue.close())
+
+
+def message(name, now):
+    return NewMessage(
+        id=name,
+        message_id=f"<{name}@gate.example.com>",
+        client="장치-7",
+        door="https",
+        created_at=now,
+        due_at=now,
+        expires_at=now + 86400,
+        sender="dev@example.com",
+        recipients=("kim@example.com",),
+        content=b"\r\n",
+        eight_bit=False,
+        smtputf8=False,
+        fingerprint="",
+        metadata={},
+        lease=True,
+    )
+
+
+def run(tmp_path, *arguments):
+    return CliRunner().invoke(main, ["queue", *arguments, "--config", str(tmp_path / "mailgate.toml")])
+
+
+def test_what_is_on_hold_is_listed_while_the_gateway_runs(with_held, tmp_path, turns):
+    queue, _ = with_held
+    header, line = run(tmp_path, "held").output.splitlines()
+    assert header.split() == ["ID", "CLIENT", "SENDER", "SINCE", "EXPIRES"]
+    assert line.split()[:3] == ["보류", "장치-7", "dev@example.com"]
+    record = turns.wait(queue.find("장치-7", "보류"))
+    assert (record.status, record.next_attempt_at) == (Status.DEFERRED, None)
+
+
+def test_what_is_on_hold_can_be_tried_again(with_held, tmp_path, turns):
+    queue, clock = with_held
+    assert turns.wait(queue.claim(5, clock.seconds())) == []
+    assert run(tmp_path, "retry", "보류").exit_code == 0
+    clock.advance(5)
+    [claim] = turns.wait(queue.claim(5, clock.seconds()))
+    assert (claim.id, claim.on_hold, claim.attempts) == ("보류", False, 1)
+    assert run(tmp_path, "held").output == "Nothing is on hold.\n"
+
+
+def test_what_is_not_on_hold_is_told_so(with_held, tmp_path):
+    result = run(tmp_path, "retry", "보통", "없음", "보류")
+    assert result.exit_code == 1
+    assert result.output == "Error: not on hold: 보통, 없음\n"
+    assert run(tmp_path, "held").output == "Nothing is on hold.\n"
+
+
+def test_without_a_queue_nothing_is_listed_or_made(tmp_path, upgrade):
+    assert upgrade("sqlite:///mailgate.db").exit_code == 0
+    (tmp_path / "mailgate.db").unlink()
+    result = run(tmp_path, "held")
+    assert (result.exit_code, result.output) == (1, f"Error: there is no queue {tmp_path}/mailgate.db\n")
+    assert not (tmp_path / "mailgate.db").exists()

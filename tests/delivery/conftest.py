@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailgate.delivery.esmtp import SmtpConnection, Timeouts
+from mailgate.delivery.esmtp import Habits, SmtpConnection, Timeouts
 from mailgate.delivery.settings import UpstreamSettings
 from mailgate.queue.interface import Claim, PendingRecipient
 
@@ -51,11 +51,11 @@ class Wire(StringTransport):
 class Conversation:
     """A connection under test and the server's side of it."""
 
-    def __init__(self, upstream=None, tls=None, timeouts=None):
+    def __init__(self, upstream=None, tls=None, timeouts=None, habits=None):
         self.clock = Clock()
         self.upstream = upstream or UpstreamSettings(host="smtp.internal", tls="none")
         self.connection = SmtpConnection(
-            self.upstream, "gate.example.com", tls, self.clock, timeouts or Timeouts()
+            self.upstream, "gate.example.com", tls, self.clock, timeouts or Timeouts(), habits or Habits()
         )
         self.failure = None
         self.is_ready = False

@@ -2,12 +2,12 @@
 
 from math import inf
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailgate.delivery.claimer import POLL, Claimer
-from mailgate.queue.interface import LEASE_SECONDS
+from mailgate.delivery.claimer import AFTER_FAILURE, POLL, Claimer
+from mailgate.queue.interface import LEASE_SECONDS, QueueError
 
 
 class Batches:
@@ -57,6 +57,45 @@ class ClaimerTests(SynchronousTestCase):
             claimed.callback(["claimed"])
             self.assertEqual(taker.taken, taken)
             self.successResultOf(claimer.stop())
+
+    def test_after_a_failure_it_tries_with_less_and_then_with_more_again(self):
+        clock, asked = Clock(), []
+        queue = Batches()
+
+        def claim(limit, _now):
+            asked.append(limit)
+            return fail(QueueError("the disk is full")) if limit > 2 else succeed(["claimed"])
+
+        queue.claim = claim
+        taker = Taker()
+        claimer = Claimer(queue, taker, clock, Silence())
+        taker.deliver = lambda _claim: setattr(queue, "claim", later)
+
+        def later(limit, _now):
+            asked.append(limit)
+            return succeed([])
+
+        claimer.start()
+        clock.pump([AFTER_FAILURE] * 3)
+        self.assertEqual(asked, [10, 5, 2, 4])
+        clock.pump([POLL] * 2)
+        self.assertEqual(asked[4:], [8, 10])
+        self.successResultOf(claimer.stop())
+
+    def test_a_queue_that_is_away_is_asked_now_and_then(self):
+        clock, asked = Clock(), []
+        queue = Batches()
+
+        def claim(limit, _now):
+            asked.append(clock.seconds())
+            return fail(QueueError("the server is away"))
+
+        queue.claim = claim
+        claimer = Claimer(queue, Taker(), clock, Silence())
+        claimer.start()
+        clock.pump([0.5] * 120)
+        self.assertLess(len(asked), 4 + 60 / POLL + 1)
+        self.successResultOf(claimer.stop())
 
     def test_a_defect_over_one_message_does_not_end_claiming(self):
         clock, taker = Clock(), Taker()

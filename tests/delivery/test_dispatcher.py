@@ -7,15 +7,19 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from mailgate.delivery import dispatcher as module
+from mailgate.delivery import workload
 from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.bounces import Bouncer
 from mailgate.delivery.dispatcher import Dispatcher
 from mailgate.delivery.errors import UpstreamError
 from mailgate.delivery.health import Health
 from mailgate.delivery.pool import Limits, Pool
-from mailgate.delivery.route import Route, Upstream
+from mailgate.delivery.route import Route
+from mailgate.delivery.upstream import SILENCE, TROUBLES, Upstream
+from mailgate.model.address import Address
 from mailgate.model.outcome import Outcome, Reply, Status
 from mailgate.model.retry import RetrySchedule
-from mailgate.queue.interface import LEASE_SECONDS, QueueError
+from mailgate.queue.interface import LEASE_SECONDS, Claim, QueueError
 
 QUEUED = Reply(250, "2.0.0", "queued", "smtp.internal")
 LATER = Reply(451, "4.3.0", "나중에", "smtp.internal")
@@ -73,6 +77,8 @@ class MemoryQueue:
             if self.leases.pop(settlement.id, None) is None:
                 return False
             self.settled.setdefault(settlement.id, []).append(settlement)
+            if settlement.notice is not None:
+                self.store(Claim.of(settlement.notice))
             if settlement.due_at is not None:
                 claim = self.claims[settlement.id]
                 open_ones = {o.position for o in settlement.outcomes if o.status is Status.DEFERRED}
@@ -113,8 +119,10 @@ class FakeConnection:
         self.lost = Deferred()
         self.idle = True
         self.result = None
+        self.heard_at = server.clock.seconds()
 
     def send(self, claim):
+        self.heard_at = self.server.clock.seconds()
         self.idle = False
         self.server.received.append(claim)
         self.result = Deferred()
@@ -153,7 +161,8 @@ class FakeConnection:
 class Server:
     """An upstream that is up or down."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.clock = clock
         self.down = ""
         self.automatic = QUEUED
         self.received = []
@@ -179,27 +188,38 @@ class Events:
 
 
 class World:
-    def __init__(self, upstreams=1, connections=2):
+    def __init__(self, upstreams=1, connections=2, *, hold_unknown=False):
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.queue = MemoryQueue(self.clock)
         self.journal = Events()
-        self.servers = [Server() for _ in range(upstreams)]
+        self.servers = [Server(self.clock) for _ in range(upstreams)]
         self.route = Route(
             [
                 Upstream(
                     f"smtp{number}.internal:25",
                     Pool(server.connect, self.clock, Limits(connections=connections)),
                     Health(self.clock, lambda: 0.0),
+                    self.clock,
+                    self.journal,
                 )
                 for number, server in enumerate(self.servers)
             ],
             self.clock,
-            self.journal,
         )
+        self.bounces = {}
+        bouncer = Bouncer("gate.example.com", 5 * 86400.0, self.bounces.get, self.journal)
         self.dispatcher = Dispatcher(
-            self.queue, self.route, RetrySchedule(), self.clock, self.journal, lambda: 0.0
+            self.queue,
+            self.route,
+            lambda attempts: RetrySchedule().wait(attempts, 0.0),
+            self.clock,
+            lambda: self.clock.seconds() + self.set_by,
+            self.journal,
+            bouncer,
+            hold_unknown=hold_unknown,
         )
+        self.set_by = 0.0
         self.settled = []
         self.dispatcher.on_settled = lambda message, outcomes: self.settled.append((message, outcomes))
         self.stopped = []
@@ -259,7 +279,7 @@ def statuses(world, message):
 def test_what_is_handed_over_is_delivered_without_a_look_at_the_queue(world):
     looks = world.queue.calls.count("claim")
     message = world.queue.store(world.message(), lease=True)
-    assert world.dispatcher.has_room(len(message.content))
+    assert world.dispatcher.has_room("sensor", len(message.content))
     world.dispatcher.deliver(message)
     assert statuses(world, message) == [[Status.ACCEPTED]]
     assert world.queue.calls.count("claim") == looks
@@ -368,31 +388,16 @@ def test_an_upstream_that_is_down_costs_no_attempt_and_the_backlog_drains_by_its
     world.pass_time(600)
     assert not world.queue.settled
     assert world.server.connects < 30
-    assert not world.dispatcher.has_room(1)
+    assert not world.dispatcher.has_room("sensor", 1)
     world.server.down = ""
     world.pass_time(61)
     assert all(statuses(world, message) == [[Status.ACCEPTED]] for message in messages)
-    assert world.dispatcher.has_room(1)
+    assert world.dispatcher.has_room("sensor", 1)
     assert world.journal.named("upstream.down")[0] == {
         "upstream": "smtp0.internal:25",
         "reason": "connection refused",
     }
     assert world.journal.named("upstream.up") == [{"upstream": "smtp0.internal:25"}]
-
-
-def test_new_mail_goes_out_although_the_clock_was_set_back_during_an_outage(world):
-    world.server.down = "connection refused"
-    old = world.queue.store(world.message())
-    world.dispatcher.wake()
-    world.clock.advance(0)
-    world.server.down = ""
-    world.clock.rightNow -= 3600
-    new = world.queue.store(world.message())
-    world.dispatcher.wake()
-    assert statuses(world, new) == [[Status.ACCEPTED]]
-    world.clock.rightNow += 3600
-    world.pass_time(6)
-    assert statuses(world, old) == [[Status.ACCEPTED]]
 
 
 def test_one_message_goes_first_after_the_back_off(world):
@@ -406,6 +411,9 @@ def test_one_message_goes_first_after_the_back_off(world):
     assert len(world.server.received) == 1
     world.server.sending[0].answer(QUEUED)
     world.pass_time(1.25)
+    # The others follow gently: one at a time at first, then two.
+    assert len(world.server.sending) == 1
+    world.server.sending[0].answer(QUEUED)
     assert len(world.server.sending) == 2
 
 
@@ -430,7 +438,7 @@ def test_the_next_upstream_takes_over_and_the_first_is_tried_again(make_world):
         world.dispatcher.deliver(world.queue.store(world.message(), lease=True))
     assert len(second.received) == 5
     assert first.connects == 1
-    assert world.dispatcher.has_room(1)
+    assert world.dispatcher.has_room("sensor", 1)
     first.down = ""
     world.pass_time(2)
     for _ in range(3):
@@ -439,13 +447,15 @@ def test_the_next_upstream_takes_over_and_the_first_is_tried_again(make_world):
     assert len(second.received) == 5
 
 
-def test_a_421_leaves_the_upstream_alone_for_a_while(world):
+def test_a_421_again_and_again_leaves_the_upstream_alone_for_a_while(world):
     world.server.automatic = None
-    message = world.queue.store(world.message(), lease=True)
-    world.dispatcher.deliver(message)
-    world.server.sending[0].answer(Reply(421, "4.3.2", "busy", "smtp.internal"), trouble="421 busy")
-    assert statuses(world, message) == [[Status.DEFERRED]]
-    assert not world.dispatcher.has_room(1)
+    for _ in range(TROUBLES):
+        assert world.dispatcher.has_room("sensor", 1)
+        message = world.queue.store(world.message(), lease=True)
+        world.dispatcher.deliver(message)
+        world.server.sending[0].answer(Reply(421, "4.3.2", "busy", "smtp.internal"), trouble="421 busy")
+        assert statuses(world, message) == [[Status.DEFERRED]]
+    assert not world.dispatcher.has_room("sensor", 1)
     assert world.journal.named("upstream.down") == [{"upstream": "smtp0.internal:25", "reason": "421 busy"}]
 
 
@@ -462,14 +472,16 @@ def test_a_message_over_a_stale_connection_goes_over_another_at_once(world):
     assert world.server.connects == 2
 
 
-def test_a_probe_over_a_stale_connection_does_not_close_the_upstream_for_good(world):
+def test_a_probe_over_a_stale_connection_does_not_close_the_upstream_for_good(make_world):
+    world = make_world(connections=4 * TROUBLES).start()
     world.server.automatic = None
-    for message in [world.queue.store(world.message(), lease=True) for _ in range(2)]:
+    for message in [world.queue.store(world.message(), lease=True) for _ in range(TROUBLES + 1)]:
         world.dispatcher.deliver(message)
-    good, bad = world.server.sending
+    good, *bad = world.server.sending
     good.answer(QUEUED)
-    bad.answer(LATER, trouble="the connection broke")
-    bad.close()
+    for connection in bad:
+        connection.answer(LATER, trouble="the connection broke")
+        connection.close()
     probe = world.queue.store(world.message())
     world.pass_time(6)
     assert world.server.sending == [good]
@@ -490,6 +502,32 @@ def test_an_unknown_outcome_is_recorded(world):
     assert world.journal.named("delivery.outcome_unknown") == [{"message": message.id, "client": "sensor"}]
     assert len(world.server.received) == 1
     assert statuses(world, message) == [[Status.DEFERRED]]
+
+
+def test_an_unknown_outcome_can_be_held_until_it_expires(make_world):
+    world = make_world(hold_unknown=True).start()
+    world.server.automatic = None
+    message = world.queue.store(world.message(), lease=True)
+    world.dispatcher.deliver(message)
+    world.server.sending[0].answer(LATER, unknown=True, trouble="the connection broke")
+    [settlement] = world.queue.settled[message.id]
+    assert (settlement.on_hold, settlement.due_at) == (True, message.expires_at)
+    world.dispatcher.deliver(world.queue.store(replace(message, on_hold=True), lease=True))
+    assert len(world.server.received) == 1
+    [outcome] = world.queue.settled[message.id][1].outcomes
+    assert outcome.status is Status.EXPIRED
+    assert outcome.reply.text == "the message was on hold until it expired: it may have been delivered"
+
+
+def test_what_is_known_is_not_held(make_world):
+    world = make_world(hold_unknown=True).start()
+    world.server.automatic = None
+    message = world.queue.store(world.message(), lease=True)
+    world.dispatcher.deliver(message)
+    world.server.sending[0].answer(LATER)
+    [settlement] = world.queue.settled[message.id]
+    assert not settlement.on_hold
+    assert settlement.due_at == world.clock.seconds() + RetrySchedule().first
 
 
 def test_leases_are_renewed_while_a_delivery_runs(world):
@@ -516,6 +554,66 @@ def test_a_settlement_that_fails_is_repeated_and_never_a_second_delivery(world):
     assert len(world.server.received) == 1
     assert [one for one, _ in world.settled] == [message.id]
     assert world.journal.named("delivery.settle_failed")[0]["reason"] == "the disk is gone"
+
+
+def test_what_ends_undelivered_is_told_once_and_a_notice_that_does_is_only_journaled(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.server.automatic = NEVER
+    message = world.queue.store(world.message("a@x.kr", "b@x.kr"), lease=True)
+    world.dispatcher.deliver(message)
+    [told] = world.journal.named("bounce.queued")
+    assert (told["about"], told["undelivered"]) == (message.id, 2)
+    assert [each.id for each in world.server.received] == [message.id, told["message"]]
+    assert world.server.received[1].sender == ""
+    assert [each["message"] for each in world.journal.named("delivery.failed")] == [message.id] * 2 + [
+        told["message"]
+    ]
+    assert list(world.queue.settled) == [message.id, told["message"]]
+
+
+def test_who_ends_later_is_told_of_in_a_notice_of_its_own(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.server.automatic = None
+    expires_at = world.clock.seconds() + 20
+    message = world.queue.store(world.message("a@x.kr", "b@x.kr", expires_at=expires_at), lease=True)
+    world.dispatcher.deliver(message)
+    world.server.sending[0].answer(NEVER, LATER)
+    world.server.sending[0].answer(QUEUED)
+    world.server.automatic = LATER
+    world.pass_time(21)
+    assert [each["undelivered"] for each in world.journal.named("bounce.queued")] == [1, 1]
+
+
+def test_a_settlement_that_is_repeated_carries_the_very_same_notice(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.server.automatic = NEVER
+    message = world.queue.store(world.message(), lease=True)
+    seen = []
+    settle = world.queue.settle
+
+    def watched(settlement):
+        seen.append(settlement)
+        return settle(settlement)
+
+    world.queue.settle = watched
+    world.queue.broken = True
+    world.dispatcher.deliver(message)
+    assert world.dispatcher._work._octets == len(seen[0].notice.content), "the notice waits in memory"
+    world.pass_time(5)
+    world.queue.broken = False
+    world.pass_time(15)
+    tries = [each.notice.id for each in seen if each.id == message.id]
+    assert len(tries) > 1
+    assert set(tries) == {world.journal.named("bounce.queued")[0]["message"]}
+    assert len(world.journal.named("bounce.queued")) == 1
+
+
+def test_a_lost_lease_tells_nobody(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.server.automatic = NEVER
+    world.dispatcher.deliver(world.message())
+    assert world.journal.named("delivery.lease_lost")
+    assert not world.journal.named("bounce.queued")
 
 
 def test_outcomes_that_wait_are_written_as_soon_as_the_queue_takes_one_again(world):
@@ -586,7 +684,7 @@ def test_a_queue_that_does_not_know_what_is_due_next_is_asked_again(world):
 
 def test_a_dispatcher_without_room_waits_instead_of_asking(world):
     world.server.automatic = None
-    for _ in range(2 * module.MAX_MESSAGES):
+    for _ in range(2 * workload.MAX_MESSAGES):
         world.queue.store(world.message())
     world.dispatcher.wake()
     before = world.queue.calls.count("claim")
@@ -598,7 +696,7 @@ def test_a_dispatcher_without_room_waits_instead_of_asking(world):
         return arm(wait, *args)
 
     world.clock.callLater = count
-    world.pass_time(30)
+    world.pass_time(SILENCE - 5)
     world.clock.callLater = arm
     assert world.queue.calls.count("claim") == before
     assert len(fired) < 20
@@ -623,8 +721,8 @@ def test_work_in_memory_is_bounded_in_number(make_world):
     for _ in range(2000):
         world.queue.store(world.message())
     world.start()
-    assert len(world.queue.leases) == module.MAX_MESSAGES
-    assert not world.dispatcher.has_room(1)
+    assert len(world.queue.leases) == workload.MAX_MESSAGES
+    assert not world.dispatcher.has_room("sensor", 1)
     world.server.automatic = QUEUED
     world.server.sending[0].answer(QUEUED)
     assert len(world.queue.settled) == 2000
@@ -633,17 +731,40 @@ def test_work_in_memory_is_bounded_in_number(make_world):
 
 def test_work_in_memory_is_bounded_in_octets(world):
     world.server.automatic = None
-    assert not world.dispatcher.has_room(module.MAX_OCTETS + 1)
-    world.dispatcher.deliver(world.queue.store(world.message(content=b"x\r\n" * 10_000_000), lease=True))
-    assert world.dispatcher.has_room(module.MAX_OCTETS - 30_000_000)
-    assert not world.dispatcher.has_room(module.MAX_OCTETS - 30_000_000 + 1)
-    world.server.sending[0].answer(QUEUED)
-    assert world.dispatcher.has_room(module.MAX_OCTETS)
+    assert not world.dispatcher.has_room("sensor", workload.MAX_OCTETS + workload.NEWCOMER_OCTETS + 1)
+    for _ in range(workload.NEWCOMER_MESSAGES):
+        world.dispatcher.deliver(world.queue.store(world.message(content=b"x\r\n" * 1_250_000), lease=True))
+    assert world.dispatcher.has_room("sensor", workload.MAX_OCTETS - 30_000_000)
+    assert not world.dispatcher.has_room("sensor", workload.MAX_OCTETS - 30_000_000 + 1)
+    world.server.automatic = QUEUED
+    for sending in list(world.server.sending):
+        sending.answer(QUEUED)
+    assert world.dispatcher.has_room("sensor", workload.MAX_OCTETS)
+
+
+def test_a_client_with_little_in_work_finds_room_where_others_have_taken_it(world):
+    world.server.automatic = None
+    while world.dispatcher.has_room("sensor", 1):
+        world.dispatcher.deliver(world.queue.store(world.message(), lease=True))
+    for _ in range(workload.NEWCOMER_MESSAGES):
+        assert world.dispatcher.has_room("다른 장치", workload.MAX_OCTETS)
+        world.dispatcher.deliver(world.queue.store(world.message(client="다른 장치"), lease=True))
+    assert not world.dispatcher.has_room("다른 장치", 1)
+    assert world.dispatcher.has_room("새 장치", 1)
+
+
+def test_newcomers_too_find_no_room_without_end(world):
+    world.server.automatic = None
+    number = 0
+    while world.dispatcher.has_room(f"장치 {number}", 1):
+        world.dispatcher.deliver(world.queue.store(world.message(client=f"장치 {number}"), lease=True))
+        number += 1
+    assert number == 2 * workload.MAX_MESSAGES
 
 
 def test_a_backlog_keeps_room_although_messages_are_handed_over(world):
     world.server.automatic = None
-    while world.dispatcher.has_room(1):
+    while world.dispatcher.has_room("sensor", 1):
         world.dispatcher.deliver(world.queue.store(world.message(), lease=True))
     backlog = [world.queue.store(world.message()) for _ in range(10)]
     world.dispatcher.wake()
@@ -679,7 +800,7 @@ def test_a_stop_lets_transactions_end_and_gives_back_the_rest(make_world):
     world.pass_time(1)
     assert world.queue.due[second.id] <= world.clock.seconds()
     assert world.stopped == []
-    assert not world.dispatcher.has_room(1)
+    assert not world.dispatcher.has_room("sensor", 1)
     world.server.sending[0].answer(QUEUED)
     assert world.stopped == [None]
     assert statuses(world, first) == [[Status.ACCEPTED]]
@@ -760,10 +881,28 @@ def test_waiting_messages_are_turned_away_together_when_the_upstream_goes_down(m
     messages = [world.queue.store(world.message(), lease=True) for _ in range(20)]
     for message in messages:
         world.dispatcher.deliver(message)
-    connection = world.server.sending[0]
-    connection.answer(LATER, trouble="the connection broke")
     releases = world.queue.calls.count("release")
+    for _ in range(TROUBLES):
+        world.server.sending[0].answer(LATER, trouble="the connection broke")
     world.server.down = "connection refused"
     world.clock.advance(0)
     assert world.queue.calls.count("release") == releases + 1
     assert len(world.queue.due) == 20
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_calendar_that_is_set_moves_neither_waits_nor_leases(world, hours):
+    world.server.automatic = None
+    sent, deferred = (world.queue.store(world.message(), lease=True) for _ in range(2))
+    world.dispatcher.deliver(sent)
+    world.dispatcher.deliver(deferred)
+    world.set_by = hours * 3600.0
+    world.server.sending[1].answer(LATER)
+    assert world.queue.due[deferred.id] == world.clock.seconds() + RetrySchedule().first
+    assert world.queue.settled[deferred.id][0].settled_at == world.clock.seconds() + hours * 3600.0
+    world.pass_time(LEASE_SECONDS * 3)
+    assert world.queue.leases[sent.id] > world.clock.seconds()
+    for sending in list(world.server.sending):
+        sending.answer(QUEUED)
+    assert statuses(world, sent) == [[Status.ACCEPTED]]
+    assert statuses(world, deferred)[-1] == [Status.ACCEPTED]

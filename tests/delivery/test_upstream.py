@@ -265,6 +265,10 @@ class ListQueue:
         return succeed(0)
 
 
+def nobody(client):
+    """Name no one to tell of what ends undelivered."""
+
+
 class Silence:
     def record(self, event, /, **fields):
         pass
@@ -322,7 +326,9 @@ class RealServerTests(TestCase):
         )
         self.queue = ListQueue()
         settings = DeliverySettings(hostname="gate.example.com", upstreams=(upstream,))
-        dispatcher = make_dispatcher(settings, self.queue, reactor, Silence(), make_upstream_tls(settings))
+        dispatcher = make_dispatcher(
+            settings, self.queue, reactor, time.time, Silence(), make_upstream_tls(settings), nobody
+        )
         dispatcher.start()
         self.addCleanup(dispatcher.stop)
         return dispatcher
@@ -403,7 +409,9 @@ class Making(TestCase):
     def _make(self, **fields):
         upstream = UpstreamSettings(**{"host": "smtp.internal", "port": 25} | fields)
         settings = DeliverySettings(hostname="gate.example.com", upstreams=(upstream,))
-        return make_dispatcher(settings, ListQueue(), reactor, Silence(), make_upstream_tls(settings))
+        return make_dispatcher(
+            settings, ListQueue(), reactor, time.time, Silence(), make_upstream_tls(settings), nobody
+        )
 
     def test_a_missing_ca_is_named(self):
         error = self.assertRaises(DeliveryError, self._make, ca=self.path)
@@ -431,13 +439,15 @@ class Making(TestCase):
         upstream = UpstreamSettings(host="smtp.internal")
         settings = DeliverySettings(hostname="우편.kr", upstreams=(upstream,))
         error = self.assertRaises(
-            DeliveryError, make_dispatcher, settings, ListQueue(), reactor, Silence(), (None,)
+            DeliveryError, make_dispatcher, settings, ListQueue(), reactor, time.time, Silence(), (None,), nobody
         )
         assert "우편.kr" in str(error)
 
     def test_there_is_an_upstream(self):
         settings = DeliverySettings(hostname="gate.example.com", upstreams=())
-        self.assertRaises(DeliveryError, make_dispatcher, settings, ListQueue(), reactor, Silence(), ())
+        self.assertRaises(
+            DeliveryError, make_dispatcher, settings, ListQueue(), reactor, time.time, Silence(), (), nobody
+        )
 
     def test_the_systems_authorities_serve_where_no_ca_is_given(self):
         assert self._make() is not None

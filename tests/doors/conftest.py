@@ -160,7 +160,7 @@ class MemoryQueue:
 
 
 class NoDelivery:
-    def has_room(self, size):
+    def has_room(self, _client, size):
         return False
 
     def deliver(self, claim):
@@ -419,8 +419,9 @@ class House:
             admission=lambda: self.refusal,
             journal=self.journal,
             clock=self.clock,
+            wall=self.clock.seconds,
         )
-        trust = self.trust = ServerTrust(pki.settings, self.journal, self.clock)
+        trust = self.trust = ServerTrust(pki.settings, self.journal, self.clock, self.clock.seconds)
         connections = ConnectionLimits(self.limits.connections, self.limits.connections_per_address)
         self.door = make_https_door(self.intake, trust, self.limits, connections, self.clock, self.journal)
         self.lines = make_line_door(

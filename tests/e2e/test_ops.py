@@ -1,6 +1,5 @@
 """What an operator's monitoring sees."""
 
-import http.client
 import json
 import os
 import re
@@ -8,6 +7,7 @@ import signal
 
 import pytest
 from harness.gateway import SENDER, message
+from harness.monitor import ask, metric
 from harness.waiting import until
 
 from mailgate.ca.authority import CertificateAuthority
@@ -23,23 +23,6 @@ def watched(new_gateway, internal):
     Revoking(CertificateAuthority(gateway.stage.certificates)).renew(6, only_if_due=False)
     gateway.tables["tls"]["client_crl"] = "certs/ca.crl"
     return gateway.start()
-
-
-def ask(gateway, path):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=10)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
-def metric(gateway, line):
-    """Return the value of the metric that a line begins with."""
-    _, text = ask(gateway, "/metrics")
-    found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
-    return None if found is None else float(found[1])
 
 
 def found(gateway, name):

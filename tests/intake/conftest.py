@@ -37,7 +37,7 @@ class Delivery:
         self.taken = []
         self.woken = 0
 
-    def has_room(self, size):
+    def has_room(self, _client, size):
         return self.room
 
     def deliver(self, claim):
@@ -64,7 +64,7 @@ class House:
         self.delivery, self.journal = Delivery(), Journal()
         self.refusal = None
         settings = QueueSettings(url=f"sqlite:///{directory}/queue.db")
-        self.queue = open_queue(settings, self.turns, clock=self.clock)
+        self.queue = open_queue(settings, self.turns, clock=self.clock, wall=self.clock.seconds)
         self.intake = Intake(
             hostname="gate.x.kr",
             directory=ClientDirectory([rules()]),
@@ -74,6 +74,7 @@ class House:
             admission=lambda: self.refusal,
             journal=self.journal,
             clock=self.clock,
+            wall=self.clock.seconds,
         )
         self.identity = ClientIdentity("cam", "cam", CERTIFICATE)
 

@@ -248,6 +248,21 @@ class TestWaiting:
         assert house.turns.wait(waiting).status is Status.ACCEPTED
         assert house.clock.getDelayedCalls() == []
 
+    def test_an_attempt_that_another_process_makes_is_found(self, house):
+        house.intake.look_seconds = 1.0
+        receipt = house.submit()
+        told = []
+        waiting = house.intake.wait(house.identity, receipt.id, 10.0).addCallback(told.append)
+        for _ in range(3):
+            house.clock.advance(1.0)
+            house.turns.wait(house.queue.find(house.identity.client, receipt.id))
+        assert told == []
+        house.turns.wait(house.queue.settle(Settlement(receipt.id, ACCEPTED, house.clock.seconds(), None)))
+        house.clock.advance(1.0)
+        house.turns.wait(waiting)
+        assert told[0].status is Status.ACCEPTED
+        assert house.clock.getDelayedCalls() == []
+
     def test_after_the_time_the_message_is_told_as_it_is(self, house):
         receipt = house.submit()
         first = house.intake.wait(house.identity, receipt.id, 10.0)

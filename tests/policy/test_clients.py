@@ -2,6 +2,7 @@
 
 import pytest
 
+from mailgate.model.address import Address
 from mailgate.model.identity import ChainLink, ClientIdentity
 from mailgate.model.refusal import Refusal, RefusalCode
 from mailgate.policy.clients import ClientDirectory
@@ -158,3 +159,12 @@ def test_the_rules_of_an_entry_are_found_by_its_label():
     directory = ClientDirectory([entry])
     assert directory.rules("cam") is entry
     assert directory.rules("gone") is None
+
+
+def test_who_is_told_of_what_ends_undelivered_stands_in_the_clients_entry_or_the_wildcards():
+    ops, others = Address("ops", "x.kr"), Address("others", "x.kr")
+    directory = ClientDirectory([rules("cam", bounces=ops), rules("silent"), rules("*", bounces=others)])
+    assert directory.bounces("cam") == ops
+    assert directory.bounces("silent") is None
+    assert directory.bounces("any certificate's name") == others
+    assert ClientDirectory([rules("cam", bounces=ops)]).bounces("gone by now") is None

@@ -101,7 +101,12 @@ def test_a_pattern_is_shown_as_it_was_written(text):
 
 
 def test_a_client_can_be_told_its_rules():
-    told = rules(doors=frozenset({"lines", "https"}), rate=Rate.parse("60/minute"), max_message=7).describe()
+    told = rules(
+        doors=frozenset({"lines", "https"}),
+        rate=Rate.parse("60/minute"),
+        max_message=7,
+        bounces=Address("운영", "xn--3e0b707e.kr"),
+    ).describe()
     assert told == {
         "senders": ["*@x.kr"],
         "recipients": ["*"],
@@ -109,6 +114,7 @@ def test_a_client_can_be_told_its_rules():
         "rate": "60/minute",
         "quota": None,
         "max_message": 7,
+        "bounces": "운영@한국.kr",
     }
     assert rules(quota=Rate.parse("5000/day")).describe()["quota"] == "5000/day"
     assert rules().describe()["doors"] is None

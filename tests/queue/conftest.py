@@ -1,6 +1,8 @@
 """What the queue's tests share."""
 
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -25,6 +27,8 @@ def new_message(**changed) -> NewMessage:
     """Return a message as intake would make it."""
     created_at = changed.get("created_at", NOW)
     message = changed.setdefault("id", new_id(created_at))
+    if changed.get("due_at", created_at) > created_at:
+        changed.setdefault("scheduled_at", changed["due_at"])
     values = {
         "message_id": f"<{message}@gate.example.com>",
         "client": "장치-7",
@@ -64,10 +68,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def database(path):
+def database(path, clock):
     """A fresh SQLite database that nobody else uses."""
-    database = SqliteDatabase(path, busy=0.05)
-    database.open(NOW)
+    database = SqliteDatabase(path, clock, clock.seconds, busy=0.05)
+    database.open()
     yield database
     database.close()
 
@@ -75,8 +79,8 @@ def database(path):
 @pytest.fixture
 def any_database(url, clock):
     """A fresh database of each kind, open."""
-    database = make_database(url, clock)
-    database.open(NOW)
+    database = make_database(url, clock, clock.seconds)
+    database.open()
     yield database
     database.close()
 
@@ -88,12 +92,25 @@ def connection(any_database):
         yield connection
 
 
-@pytest.fixture(params=["file", "postgresql"])
+@pytest.fixture(params=["file", "memory", "postgresql"])
 def url(request, path):
     """The URL of a database of each kind that a queue can be kept in, without a message."""
-    if request.param == "postgresql":
-        return request.getfixturevalue("postgresql").new_database()
-    return f"sqlite:///{path}"
+    match request.param:
+        case "postgresql":
+            return request.getfixturevalue("postgresql").new_database()
+        case "memory":
+            return f"sqlite:///{request.getfixturevalue('path_in_memory')}"
+        case _:
+            return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def path_in_memory():
+    """A path on a file system that has no disk."""
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("there is no file system in memory here")
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder) / "대기열.db"
 
 
 @pytest.fixture
@@ -102,7 +119,9 @@ def open_here(url, turns, clock):
     opened = []
 
     def open_it(retention=7 * 86400.0):
-        opened.append(open_queue(QueueSettings(url=url, retention=retention), turns, clock=clock))
+        opened.append(
+            open_queue(QueueSettings(url=url, retention=retention), turns, clock=clock, wall=clock.seconds)
+        )
         return opened[-1]
 
     yield open_it

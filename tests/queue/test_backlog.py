@@ -25,7 +25,7 @@ class Counting:
         self.clock = Clock()
         self.asked = []
         self.journal = Journal()
-        self.backlog = Backlog(self.survey, self.clock, self.journal)
+        self.backlog = Backlog(self.survey, self.clock, self.clock.seconds, self.journal)
 
     def survey(self):
         self.asked.append(Deferred())

@@ -1,5 +1,7 @@
 """What a Queue promises to the reactor's side, whichever database it is kept in."""
 
+from pathlib import Path
+
 import pytest
 from twisted.internet.defer import CancelledError, gatherResults
 
@@ -7,6 +9,7 @@ from mailgate.model.outcome import Outcome, Status
 from mailgate.queue import records
 from mailgate.queue.interface import (
     LEASE_SECONDS,
+    Claim,
     IdempotencyKeyReusedError,
     QueueError,
     QueueSettings,
@@ -36,6 +39,41 @@ def test_a_message_goes_all_its_way(open_here, turns, new_message, now):
     assert turns.wait(queue.settle(accepted(message, now + 1))) is False
     assert turns.wait(queue.find(message.client, message.id)).status is Status.ACCEPTED
     assert turns.wait(queue.next_due()) is None
+
+
+def undelivered(message, at, notice):
+    outcomes = tuple(Outcome(position, Status.FAILED, None) for position in range(len(message.recipients)))
+    return Settlement(message.id, outcomes, at, None, notice=notice)
+
+
+def test_a_notice_is_there_with_the_outcome_it_tells(open_here, turns, new_message, now):
+    queue = open_here()
+    message = new_message(lease=True)
+    notice = new_message(sender="", recipients=("ops@example.com",), content=b"From: a@b\r\n\r\n")
+    turns.wait(queue.accept(message))
+    assert turns.wait(queue.settle(undelivered(message, now, notice))) is True
+    assert turns.wait(queue.find(message.client, message.id)).status is Status.FAILED
+    assert turns.wait(queue.find(notice.client, notice.id)).status is Status.QUEUED
+    assert turns.wait(queue.claim(10, now)) == [Claim.of(notice)]
+
+
+def test_neither_the_outcome_nor_its_notice_is_there_where_one_of_them_fails(open_here, turns, new_message, now):
+    queue = open_here()
+    messages = [new_message(lease=True) for _ in range(3)]
+    turns.wait(gatherResults([queue.accept(message) for message in messages]))
+    notices = [new_message(sender="", recipients=(f"{each}@example.com",)) for each in ("a", "\ud800", "c")]
+    settled = [
+        queue.settle(undelivered(message, now, notice)) for message, notice in zip(messages, notices, strict=True)
+    ]
+    with pytest.raises(QueueError):
+        turns.wait(settled[1])
+    assert [turns.wait(settled[each]) for each in (0, 2)] == [True, True]
+    assert turns.wait(queue.find(notices[1].client, notices[1].id)) is None
+    assert turns.wait(queue.find(messages[1].client, messages[1].id)).status is Status.SENDING
+    assert {each.id for each in turns.wait(queue.claim(10, now))} == {notices[0].id, notices[2].id}
+    again = new_message(id=notices[1].id, sender="", recipients=("b@example.com",))
+    assert turns.wait(queue.settle(undelivered(messages[1], now, again))) is True
+    assert [each.id for each in turns.wait(queue.claim(10, now))] == [again.id]
 
 
 def test_a_message_accepted_with_its_lease_is_the_callers_to_deliver(open_here, turns, clock, new_message, now):
@@ -192,9 +230,10 @@ def test_nothing_happens_before_a_queue_is_opened(url, path, turns, clock, new_m
         queue.open()
 
 
-def test_a_queue_tells_where_it_lies(open_here, url, path):
+def test_a_queue_tells_where_it_lies(open_here, url):
     queue = open_here()
-    assert queue.directory == (path.parent if url.startswith("sqlite") else None)
+    path = url.removeprefix("sqlite:///")
+    assert queue.directory == (None if path == url else Path(path).parent)
     with pytest.raises(QueueError, match="only once"):
         queue.open()
 

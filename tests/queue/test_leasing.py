@@ -48,7 +48,7 @@ def test_who_lost_a_lease_can_neither_renew_nor_release_it(connection, stored, n
     later = now + LEASE_SECONDS
     claim(connection, 3, "there", later)
     renew(connection, ids(stored), "here", later + 100)
-    release(connection, ids(stored), "here", later)
+    release(connection, ids(stored), "here", later, now)
     release_all(connection, "here", later)
     assert claim(connection, 3, "here", later + LEASE_SECONDS - 0.1) == []
     assert len(claim(connection, 3, "here", later + LEASE_SECONDS)) == 3
@@ -56,7 +56,7 @@ def test_who_lost_a_lease_can_neither_renew_nor_release_it(connection, stored, n
 
 def test_a_released_message_is_due_when_it_says_and_counts_no_attempt(connection, stored, now):
     claim(connection, 3, "here", now + 5)
-    release(connection, ids(stored[:1]), "here", now + 8)
+    release(connection, ids(stored[:1]), "here", now + 8, now)
     assert next_due(connection) == now + 8
     [again] = claim(connection, 3, "there", now + 8)
     assert (again.id, again.attempts) == (stored[0].id, 0)

@@ -69,13 +69,13 @@ def test_a_newer_schema_is_refused_in_words(path, database, now):
             upgrade(connection, "the queue")
 
 
-def test_an_upgrade_that_fails_leaves_nothing_behind(path, now, monkeypatch):
+def test_an_upgrade_that_fails_leaves_nothing_behind(path, clock, monkeypatch):
     def fail(*_args):
         raise OSError("no more")
 
     monkeypatch.setattr("mailgate.queue.sqlite.release_everyones", fail)
     with pytest.raises(OSError, match="no more"):
-        SqliteDatabase(path).open(now)
+        SqliteDatabase(path, clock, clock.seconds).open()
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     connection.close()
@@ -95,12 +95,12 @@ def test_no_statement_goes_through_all_messages(database, new_message, now):
         accept(connection, [message], "here", now)
         accept(connection, [message], "here", now)
         claim(connection, 5, "here", now)
-        release(connection, [message.id], "here", now)
+        release(connection, [message.id], "here", now, now)
         claim(connection, 5, "here", now)
         next_due(connection)
         find(connection, message.client, message.id, now)
         used(connection, message.client, 60.0, now)
-        settle(connection, [Settlement(message.id, outcomes, now, None)], "here")
+        settle(connection, [Settlement(message.id, outcomes, now, None)], "here", now)
         assert purge(connection, 0.0, now + 30 * 86400) == 1
     with database.reader() as connection:
         plans = {

@@ -37,6 +37,7 @@ class Known:
     message: NewMessage
     due_at: float | None
     lease: str | None
+    turn: int | None
     recipients: list[Status]
     attempts: int = 0
     finished_at: float | None = None
@@ -50,7 +51,7 @@ class TwoGateways(RuleBasedStateMachine):
         super().__init__()
         self.now = 1_790_000_000.0
         self.database = database
-        self.database.open(self.now)
+        self.database.open()
         self.connection = self.database.writer()
         self.known: dict[str, Known] = {}
         self.keys: dict[tuple[str, str], str] = {}
@@ -58,6 +59,13 @@ class TwoGateways(RuleBasedStateMachine):
     def teardown(self):
         self.connection.close()
         self.database.close()
+
+    def take_turn(self, message):
+        """Put a message at the end of its client's line, which begins where the first of all is."""
+        taken = [each for each in self.known.values() if each.turn is not None]
+        own = [each.turn for each in taken if each.message.client == message.client]
+        first = min((each.turn for each in taken), default=0)
+        return max(own) + 1 if own else first
 
     def do(self, function, *args):
         with self.connection.begin():
@@ -85,6 +93,7 @@ class TwoGateways(RuleBasedStateMachine):
             door="https",
             created_at=self.now,
             due_at=self.now + wait,
+            scheduled_at=self.now + wait if wait else None,
             expires_at=self.now + 86400,
             sender="a@example.com",
             recipients=tuple(f"수신{position}@example.com" for position in range(count)),
@@ -109,20 +118,27 @@ class TwoGateways(RuleBasedStateMachine):
             return first
         assert (result.id, result.replayed) == (message.id, False)
         due_at = self.now + LEASE_SECONDS if lease else message.due_at
-        self.known[message.id] = Known(message, due_at, gateway if lease else None, [Status.QUEUED] * count)
+        turn = None if lease or wait else self.take_turn(message)
+        self.known[message.id] = Known(message, due_at, gateway if lease else None, turn, [Status.QUEUED] * count)
         if key is not None:
             self.keys[client, key] = message.id
         return message.id
 
     @rule(gateway=GATEWAYS, limit=st.integers(1, 4))
     def claims(self, gateway, limit):
-        due = [each for each, known in self.known.items() if known.due_at is not None and known.due_at <= self.now]
-        due.sort(key=lambda each: (self.known[each].due_at, each))
+        waiting = [
+            (known.due_at, each)
+            for each, known in self.known.items()
+            if known.turn is None and known.due_at is not None and known.due_at <= self.now
+        ]
+        for _, each in sorted(waiting):
+            self.known[each].turn = self.take_turn(self.known[each].message)
+        line = sorted((known.turn, each) for each, known in self.known.items() if known.turn is not None)
         claimed = self.do(claim, limit, gateway, self.now)
-        assert [each.id for each in claimed] == due[:limit]
+        assert [each.id for each in claimed] == [each for _, each in line[:limit]]
         for each in claimed:
             known = self.known[each.id]
-            known.lease, known.due_at = gateway, self.now + LEASE_SECONDS
+            known.lease, known.due_at, known.turn = gateway, self.now + LEASE_SECONDS, None
             assert (each.content, each.attempts) == (known.message.content, known.attempts)
             assert [pending.position for pending in each.recipients] == [
                 position for position, status in enumerate(known.recipients) if not status.final
@@ -135,7 +151,7 @@ class TwoGateways(RuleBasedStateMachine):
         reply = Reply(450, "4.0.0", "답", "smtp1")
         outcomes = tuple(Outcome(at, statuses[at], reply) for at in pending)
         settlement = Settlement(message, outcomes, self.now, self.now + wait)
-        [recorded] = self.do(settle, [settlement], gateway)
+        [recorded] = self.do(settle, [settlement], gateway, self.now)
         assert recorded is (known is not None and known.lease == gateway)
         if not recorded:
             return
@@ -143,30 +159,30 @@ class TwoGateways(RuleBasedStateMachine):
             known.recipients[at] = statuses[at]
             known.replies[at] = reply
         known.attempts += 1
-        known.lease = None
+        known.lease = known.turn = None
         final = message_status(known.recipients).final
         known.due_at = None if final else self.now + wait
         known.finished_at = self.now if final else None
 
     @rule(gateway=GATEWAYS, message=stored, wait=WAITS)
     def releases(self, gateway, message, wait):
-        self.do(release, [message], gateway, self.now + wait)
+        self.do(release, [message], gateway, self.now + wait, self.now)
         known = self.known.get(message)
         if known is not None and known.lease == gateway:
-            known.lease, known.due_at = None, self.now + wait
+            known.lease, known.due_at, known.turn = None, self.now + wait, None
 
     @rule(gateway=GATEWAYS, message=stored)
     def renews(self, gateway, message):
         self.do(renew, [message], gateway, self.now)
         known = self.known.get(message)
         if known is not None and known.lease == gateway:
-            known.due_at = self.now + LEASE_SECONDS
+            known.due_at, known.turn = self.now + LEASE_SECONDS, None
 
     @rule(gateway=GATEWAYS)
     def closes(self, gateway):
         self.do(release_all, gateway, self.now)
         for known in self.known.values():
-            if known.lease == gateway:
+            if known.lease == gateway and known.turn is None:
                 known.lease, known.due_at = None, self.now
 
     @rule(later=st.sampled_from([0.0, RETENTION, KEY_SECONDS]))
@@ -202,8 +218,10 @@ class TwoGateways(RuleBasedStateMachine):
 
     @invariant()
     def the_next_due_time_is_known(self):
+        line = [(known.turn, each) for each, known in self.known.items() if known.turn is not None]
         times = [known.due_at for known in self.known.values() if known.due_at is not None]
-        assert self.do(next_due) == min(times, default=None)
+        expected = self.known[min(line)[1]].due_at if line else min(times, default=None)
+        assert self.do(next_due) == expected
 
 
 SETTINGS = settings(
@@ -211,10 +229,11 @@ SETTINGS = settings(
 )
 
 
-def test_two_gateways_on_sqlite(tmp_path):
+def test_two_gateways_on_sqlite(tmp_path, clock):
     numbers = itertools.count()
     run_state_machine_as_test(
-        lambda: TwoGateways(SqliteDatabase(tmp_path / f"{next(numbers)}.db")), settings=SETTINGS
+        lambda: TwoGateways(SqliteDatabase(tmp_path / f"{next(numbers)}.db", clock, clock.seconds)),
+        settings=SETTINGS,
     )
 
 

@@ -34,7 +34,7 @@ def url(postgresql):
 @pytest.fixture
 def two(url, turns, clock):
     """Two gateways' queues on one database."""
-    queues = [open_queue(QueueSettings(url=url), turns, clock=clock) for _ in range(2)]
+    queues = [open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds) for _ in range(2)]
     yield queues
     for queue in queues:
         turns.wait(queue.close())
@@ -53,7 +53,7 @@ def restartable(cluster, turns, clock):
     """A queue on such a server, open."""
     url = cluster.url("postgres")
     make_database(url, clock).upgrade()
-    queue = open_queue(QueueSettings(url=url), turns, clock=clock)
+    queue = open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds)
     yield queue
     turns.wait(queue.close().addErrback(lambda failure: failure.trap(QueueError)))
 
@@ -112,7 +112,7 @@ def test_a_dead_gateways_messages_are_anothers_after_the_lease(two, turns, new_m
 @pytest.mark.parametrize("wrong", [-7200.0, 7200.0])
 def test_a_gateway_whose_clock_is_wrong_takes_nothing_from_others(url, turns, clock, new_message, now, wrong):
     """Leases are in the server's time, and so are the waits after a deferral."""
-    right = open_queue(QueueSettings(url=url), turns, clock=clock)
+    right = open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds)
     other_clock = Clock()
     other_clock.advance(now + wrong)
     other = open_queue(QueueSettings(url=url), turns, clock=other_clock)
@@ -233,7 +233,7 @@ def three_messages(new_message, key):
 
 
 def lose_an_answer_to_commit(cable, url, turns, clock, messages, new_message):
-    queue = open_queue(QueueSettings(url=url), turns, clock=clock)
+    queue = open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds)
     turns.wait(queue.accept(new_message()))
     cable.cut.set()
     receipts = turns.wait(gatherResults([queue.accept(message) for message in messages]))
@@ -248,6 +248,20 @@ def test_a_lost_answer_to_commit_stores_nothing_twice(postgresql, cable, url, tu
     messages = three_messages(new_message, key)
     through = url.replace(f":{postgresql.port}/", f":{cable.port}/")
     lose_an_answer_to_commit(cable, through, turns, clock, messages, new_message)
+
+
+def test_a_lost_answer_to_commit_makes_no_second_notice(postgresql, cable, url, turns, clock, new_message, now):
+    queue = open_queue(
+        QueueSettings(url=url.replace(f":{postgresql.port}/", f":{cable.port}/")), turns, clock=clock
+    )
+    message, notice = new_message(lease=True), new_message(sender="", recipients=("ops@example.com",))
+    turns.wait(queue.accept(message))
+    cable.cut.set()
+    outcomes = tuple(Outcome(position, Status.FAILED, None) for position in (0, 1))
+    assert turns.wait(queue.settle(Settlement(message.id, outcomes, now, None, notice=notice))) is True
+    assert cable.cuts == 1
+    assert [each.id for each in turns.wait(queue.claim(10, now))] == [notice.id]
+    turns.wait(queue.close())
 
 
 @pytest.mark.parametrize("key", [None, "열쇠"])
@@ -265,7 +279,7 @@ def test_nor_where_the_commit_is_still_under_way(cluster, turns, clock, new_mess
 
 def test_a_lease_is_of_the_moment_when_it_is_written(url, turns, clock, new_message, now):
     """A renewal that waited behind a slow commit must not end before its time."""
-    queue = open_queue(QueueSettings(url=url), turns, clock=clock)
+    queue = open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds)
     message = new_message(lease=True)
     turns.wait(queue.accept(message))
     clock.now = now + 22
@@ -293,7 +307,7 @@ def test_a_password_that_is_not_escaped_is_not_shown(url, turns, clock):
 
 def refused(url, turns, clock):
     with pytest.raises(QueueError) as caught:
-        open_queue(QueueSettings(url=url), turns, clock=clock)
+        open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds)
     return str(caught.value)
 
 
@@ -301,7 +315,7 @@ def test_an_empty_database_is_not_taken_into_use_unasked(postgresql, turns, cloc
     url = postgresql.new_database(template="template1")
     assert refused(url, turns, clock).endswith("is empty; make it ready with: mailgate queue upgrade")
     make_database(url, clock).upgrade()
-    turns.wait(open_queue(QueueSettings(url=url), turns, clock=clock).close())
+    turns.wait(open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds).close())
 
 
 @pytest.mark.parametrize(
@@ -388,7 +402,7 @@ def test_upgrades_at_the_same_time_make_one_schema(postgresql, clock):
             upgrade.stdin.flush()
         assert [upgrade.wait(30) for upgrade in upgrades] == [0, 0, 0]
     database = make_database(url, clock)
-    database.open(0.0)
+    database.open()
     database.close()
 
 
@@ -402,6 +416,12 @@ def test_a_server_that_is_not_there_is_named_and_the_password_is_not(turns, cloc
     assert f"127.0.0.1:{port}" in told
     assert "/mail can't be reached" in told
     assert "geheim" not in told + repr(QueueSettings(url=text))
+
+
+@pytest.mark.parametrize("parameter", ["sslmod", "connect_timeout"])
+def test_a_parameter_of_no_use_is_named_and_its_value_is_not(turns, clock, parameter):
+    told = refused(f"postgresql+psycopg://gate@127.0.0.1/mail?{parameter}=geheim", turns, clock)
+    assert told == f"the queue 127.0.0.1:5432/mail can't be reached: its URL's parameter {parameter} is of no use"
 
 
 def test_a_user_that_may_not_is_told_so(postgresql, turns, clock):
@@ -419,7 +439,7 @@ def test_without_its_driver_the_way_to_it_is_told(monkeypatch, turns, clock):
 
 def test_a_lock_that_lasts_fails_the_calls_and_heals(postgresql, url, turns, clock, new_message, monkeypatch):
     monkeypatch.setattr("mailgate.queue.postgresql._SESSION", ("SET lock_timeout = '100ms'",))
-    queue = open_queue(QueueSettings(url=url), turns, clock=clock)
+    queue = open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds)
     turns.wait(queue.accept(new_message()))
     address = f"host=127.0.0.1 port={postgresql.port} user=mailgate dbname={url.rpartition('/')[2]}"
     with psycopg.connect(address) as other:

@@ -17,7 +17,7 @@ DAY = 86400.0
 
 def finish(connection, messages, at):
     outcomes = (Outcome(0, Status.ACCEPTED, None), Outcome(1, Status.ACCEPTED, None))
-    assert all(settle(connection, [Settlement(each.id, outcomes, at, None) for each in messages], "here"))
+    assert all(settle(connection, [Settlement(each.id, outcomes, at, None) for each in messages], "here", at))
 
 
 def rows(connection):
@@ -61,7 +61,7 @@ def test_what_waits_is_counted_by_its_status(connection, new_message, now):
     finish(connection, [finished], now)
     assert survey(connection, now) == Survey({Status.QUEUED: 3, Status.SCHEDULED: 2}, now - 70)
     settled = tuple(Outcome(at, Status.DEFERRED, None) for at in (0, 1))
-    settle(connection, [Settlement(leased.id, settled, now, now + 60)], "here")
+    settle(connection, [Settlement(leased.id, settled, now, now + 60)], "here", now)
     assert survey(connection, now) == Survey({Status.QUEUED: 2, Status.DEFERRED: 1, Status.SCHEDULED: 2}, now - 50)
     claim(connection, 10, "here", now)
     assert survey(connection, now).depth == 5
@@ -83,7 +83,7 @@ def test_a_scheduled_message_is_queued_once_its_time_has_come(connection, new_me
     claim(connection, 1, "here", now + 60)
     assert find(connection, message.client, message.id, now + 61).status is Status.SENDING
     assert find(connection, message.client, message.id, now + 91).status is Status.QUEUED
-    release(connection, [message.id], "here", now + 1000)
+    release(connection, [message.id], "here", now + 1000, now)
     assert find(connection, message.client, message.id, now + 62).status is Status.QUEUED
 
 

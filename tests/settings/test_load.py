@@ -8,6 +8,7 @@ from sqlalchemy import make_url
 
 from mailgate.ca.authority import CertificateAuthority, ClientRequest
 from mailgate.ca.issue import KeyType
+from mailgate.model.address import Address
 from mailgate.policy.rules import AddressPattern, Rate
 from mailgate.queue.sqlite import path_of
 from mailgate.settings import SettingsError, find_settings, load_settings
@@ -172,6 +173,7 @@ def test_every_documented_key_is_read(load, tmp_path):
         rate = "60/minute"
         quota = "5000/day"
         max_message = "10 KiB"
+        bounces = "운영@한국.kr"
         enabled = false
     """.format("bb" * 31, "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=")
     )
@@ -194,6 +196,7 @@ def test_every_documented_key_is_read(load, tmp_path):
     assert cam.doors == {"https", "lines"}
     assert (cam.rate, cam.quota) == (Rate(60, 60.0), Rate(5000, 86400.0))
     assert (cam.max_message, cam.enabled) == (10240, False)
+    assert (everyone.bounces, cam.bounces) == (None, Address("운영", "xn--3e0b707e.kr"))
 
 
 def test_a_password_is_in_no_representation(load, tmp_path):
@@ -267,6 +270,14 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         (("[queue]", '[https]\nlisten = "tcp:1"\n[queue]'), r'listen in \[https\] is "tcp:1": expected `array`'),
         (('["*@example.com"]', '"*"'), r'senders in \[clients.unique_client\] is "\*": expected `array`'),
         (('["*@example.com"]', '["*"]\nmax_message = "26 MiB"'), "more than limits.max_message"),
+        (
+            ('["*@example.com"]', '["*"]\nbounces = "ops"'),
+            r'clients."unique_client".bounces: an address has the form',
+        ),
+        (
+            ('["*@example.com"]', '["*"]\nbounces = ["ops@x.kr"]'),
+            r"bounces in .* is a list|bounces in .*: expected",
+        ),
         (("[queue]", "[tls]\nx = 1\n[queue]"), "is not TOML"),
         (
             ('"certs/ca.crt"', '"certs/ca.crt"\nminimum = "TLSv1.1"'),

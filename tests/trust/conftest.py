@@ -203,7 +203,7 @@ class Gate:
         settings = TrustSettings(
             pki.settings.certificate, pki.settings.private_key, pki.settings.client_ca, minimum
         )
-        self.trust = ServerTrust(settings, self.journal, self.clock)
+        self.trust = ServerTrust(settings, self.journal, self.clock, self.clock.seconds)
         self.factory = MutualTLSFactory(
             self.trust,
             Factory.forProtocol(Greeter),

@@ -50,7 +50,9 @@ class Base(SynchronousTestCase):
 class FaultTests(Base):
     def assert_fault(self, *words, **changes):
         settings = replace(self.pki.settings, **changes)
-        error = self.assertRaises(TrustError, ServerTrust, settings, self.gate.journal, self.gate.clock)
+        error = self.assertRaises(
+            TrustError, ServerTrust, settings, self.gate.journal, self.gate.clock, self.gate.clock.seconds
+        )
         sentence = str(error)
         for word in words:
             self.assertIn(word, sentence)

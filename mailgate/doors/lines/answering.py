@@ -108,7 +108,7 @@ class Answering:
     def _submit(self, message: LineMessage, identity: ClientIdentity, request_id: str) -> Deferred[Reply]:
         # No coroutine: its frame would keep the octets that intake has stamped a copy of.
         try:
-            made = message.compose(self._desk.clock.seconds())
+            made = self._desk.compose(message)
         finally:
             message.close()
         if isinstance(made, Reply):

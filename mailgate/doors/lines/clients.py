@@ -1,6 +1,9 @@
 """How many connections a client may hold, and which one gives way to a new one."""
 
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
+
+from mailgate.trust.counts import Counts, OwnCounts
 
 SILENT_SECONDS = 10.0
 """A client that has been silent for so long within a message may be gone, whatever TCP says."""
@@ -23,6 +26,8 @@ class Holder(Protocol):
 
 T = TypeVar("T", bound=Holder)
 
+Crowded = Callable[[str], None]
+
 
 class ClientConnections(Generic[T]):
     """
@@ -31,22 +36,35 @@ class ClientConnections(Generic[T]):
     A device that reboots leaves connections behind that the gateway takes for open. So that it never locks
     itself out by them, the one that has been idle for longest closes when there is one too many; where none is
     idle, the one that has been silent for longest within a message, if that is long enough.
+
+    Attributes:
+        counts: where they are counted; other processes may count there too.
+        crowded: is told of a client that was turned away, while another process may have one that could give way.
+
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self.counts: Counts = OwnCounts()
+        self.crowded: Crowded = _alone
         self._of: dict[str, list[T]] = {}
 
     def admit(self, client: str, connection: T, now: float) -> bool:
         """Count a connection, if need be in the place of a silent one; return False where all are at work."""
-        held = self._of.setdefault(client, [])
-        if len(held) >= self.most:
-            silent = _silent_longest(held, now)
-            if silent is None:
-                return False
-            held.remove(silent)
-            silent.give_way()
-        held.append(connection)
+        if self.counts.of(client) >= self.most and not self.make_room(client, now):
+            self.crowded(client)
+            return False
+        self._of.setdefault(client, []).append(connection)
+        self.counts.add(client)
+        return True
+
+    def make_room(self, client: str, now: float) -> bool:
+        """Let the connection of the client that is silent for longest give way; return False where none can."""
+        silent = _silent_longest(self._of.get(client, []), now)
+        if silent is None:
+            return False
+        self.forget(client, silent)
+        silent.give_way()
         return True
 
     def forget(self, client: str, connection: T) -> None:
@@ -54,8 +72,13 @@ class ClientConnections(Generic[T]):
         held = self._of.get(client, [])
         if connection in held:
             held.remove(connection)
+            self.counts.remove(client)
             if not held:
                 del self._of[client]
+
+
+def _alone(_client: str) -> None:
+    """Tell nobody."""
 
 
 def _silent_longest(held: list[T], now: float) -> T | None:

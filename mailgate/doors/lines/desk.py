@@ -20,7 +20,7 @@ from mailgate.model.receipt import DryRun, MessageRecord, Receipt
 from mailgate.model.refusal import Refusal
 from mailgate.model.submission import Outline, Submission
 from mailgate.trust.refusals import RefusalLog
-from mailgate.wire.lines import LineLimits, LineSession, greeting
+from mailgate.wire.lines import LineLimits, LineMessage, LineSession, Reply, greeting
 
 if TYPE_CHECKING:
     from mailgate.doors.lines.connection import LineConnection
@@ -68,7 +68,7 @@ class LineDesk(Reception):
 
     def greet(self, identity: ClientIdentity) -> bytes:
         """Return the greeting of a client whose certificate was accepted."""
-        now = self.clock.seconds()
+        now = self._intake.wall()
         left = identity.certificate.time_left(datetime.fromtimestamp(now, UTC)).total_seconds()
         return greeting(
             self._hostname,
@@ -82,13 +82,17 @@ class LineDesk(Reception):
         """Return a new session of this client."""
         size = self._intake.max_message(identity)
         limits = LineLimits(size, body_limit(size), self._limits.recipients)
-        return LineSession(limits, self._new_spool, self.clock.seconds)
+        return LineSession(limits, self._new_spool, self._intake.wall)
 
     def submit(
         self, identity: ClientIdentity, submission: Submission, address: str, request_id: str
     ) -> Deferred[Receipt | DryRun | Refusal]:
         """Hand a message over to intake."""
         return self._intake.submit(identity, submission, Origin(DOOR, PROTOCOL, address, request_id))
+
+    def compose(self, message: LineMessage) -> Submission | Reply:
+        """Return what the message submits, or the reply that says why it can't be submitted."""
+        return message.compose(self._intake.wall())
 
     def check(self, identity: ClientIdentity, outline: Outline) -> Deferred[Refusal | None]:
         """Ask intake about a message that is still being written."""

@@ -13,6 +13,7 @@ from mailgate.doors.settings import LimitSettings
 from mailgate.intake import Intake
 from mailgate.model.journal import Journal
 from mailgate.trust.connections import ConnectionLimits
+from mailgate.trust.counts import Counts
 from mailgate.trust.factory import MutualTLSFactory
 from mailgate.trust.server import ServerTrust
 
@@ -64,6 +65,19 @@ class LineDoor:
         """Hold to other limits from now on, and judge every client that is connected anew."""
         self._desk.hold_to(limits)
         self._desk.connections.recheck()
+
+    def count_clients_with(self, counts: Counts, crowded: Callable[[str], None]) -> None:
+        """
+        Count the clients' connections together with other processes; nothing is open yet.
+
+        `crowded` hears of a client that was turned away because of what it holds there.
+        """
+        self._desk.clients.counts = counts
+        self._desk.clients.crowded = crowded
+
+    def make_room(self, client: str) -> None:
+        """Close a connection of the client that is silent, if there is one, for one at another process."""
+        self._desk.clients.make_room(client, self._desk.clock.seconds())
 
 
 def make_line_door(

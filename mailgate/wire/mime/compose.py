@@ -6,11 +6,11 @@ Equal drafts compose to equal octets: boundaries come from the content, and noth
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from mailgate.model.address import Mailbox
 from mailgate.wire.mime.bodies import Part, text_part
 from mailgate.wire.mime.fields import fold, mailbox_list, parameter, unstructured, verbatim
+from mailgate.wire.mime.multipart import Boundaries
 
 OCTET_STREAM = "application/octet-stream"
 
@@ -88,7 +88,7 @@ def _body(draft: Draft) -> Part:
             return text or text_part("plain", "")
         if text is None:
             return html
-    boundaries = _Boundaries([part for part in (text, html) if part])
+    boundaries = Boundaries([part for part in (text, html) if part])
     related = [each for each in draft.attachments if html and each.inline and each.content_id]
     if html and related:
         html = boundaries.multipart('related; type="text/html"', [html, *map(_file_part, related)])
@@ -111,35 +111,3 @@ def _file_part(attachment: Attachment) -> Part:
     if attachment.content_id:
         fields.append(f"Content-ID: <{attachment.content_id}>\r\n")
     return Part("".join(fields), (attachment.content,))
-
-
-class _Boundaries:
-    """
-    Boundaries (RFC 2046 section 5.1.1) that no part holds.
-
-    All hold ``=_``, which neither base64 nor quoted-printable can, and a digest of the unencoded parts, which
-    nobody can write into what it is the digest of.
-    """
-
-    def __init__(self, texts: Sequence[Part]) -> None:
-        digest = blake2b(digest_size=16)
-        for part in texts:
-            if part.literal:
-                for octets in part.body:
-                    digest.update(octets)
-        self._stem = f"=_{digest.hexdigest()}"
-        self._used = 0
-
-    def multipart(self, kind: str, parts: Sequence[Part]) -> Part:
-        """Return the parts as one multipart of a kind."""
-        self._used += 1
-        boundary = f"{self._stem}.{self._used}"
-        subtype, semicolon, rest = kind.partition(";")
-        body: list[bytes] = []
-        for part in parts:
-            body.append(f"--{boundary}\r\n{part.fields}\r\n".encode())
-            body.extend(part.body)
-            body.append(b"\r\n")
-        body.append(f"--{boundary}--\r\n".encode())
-        fields = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"{semicolon}{rest}\r\n'
-        return Part(fields, tuple(body))

@@ -42,6 +42,21 @@ def verbatim(name: str, value: str) -> str:
     return fold(name, encoded_words(value.strip(" "), len(name) + 2))
 
 
+def typed(name: str, kind: str, plain: Sequence[str], text: str, *, raw: bool) -> str:
+    """
+    Return a field of a delivery status (RFC 3464 section 2.1.2): its kind, plain words, and any printable text.
+
+    What can't go as it is becomes encoded words; what is beyond ASCII goes as it is where `raw` says so.
+    """
+    if not text:
+        words: Sequence[str] = ()
+    elif _is_plain(text, raw=raw):
+        words = _words(text)
+    else:
+        words = encoded_words(text, len(name) + 2)
+    return fold(name, [f"{kind};", *plain, *words])
+
+
 def mailbox_list(name: str, mailboxes: Sequence[Mailbox]) -> str:
     """Return an address field; a local part beyond ASCII stays raw (RFC 6532), all else is ASCII."""
     first = mailboxes[0]
@@ -112,9 +127,9 @@ def header_fields(content: bytes) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _is_plain(text: str) -> bool:
+def _is_plain(text: str, *, raw: bool = False) -> bool:
     return (
-        _PLAIN.fullmatch(text) is not None
+        (raw or _PLAIN.fullmatch(text) is not None)
         and "=?" not in text
         and text == text.strip(" ")
         and (len(text) <= _LONGEST_PLAIN_WORD or longest_piece(text) <= _LONGEST_PLAIN_WORD)

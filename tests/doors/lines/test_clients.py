@@ -3,6 +3,8 @@
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailgate.trust.counts import OwnCounts
+
 
 class ClientTests(SynchronousTestCase):
     @pytest.fixture(autouse=True)
@@ -37,6 +39,32 @@ class ClientTests(SynchronousTestCase):
         self.device()
         self.assertEqual([line[:3] for line in idle.lines()], ["421"])
         self.assertEqual((writing.lines(), owed.lines()), ([], []))
+
+    def test_what_a_client_holds_at_other_processes_counts_and_they_are_asked_for_room(self):
+        counts, asked = OwnCounts(), []
+        for _ in range(2):
+            counts.add("장치-7")
+        self.house.lines.count_clients_with(counts, asked.append)
+        held = self.device()
+        held.send(b"MAIL k\n")
+        refused = self.house.connect_device()
+        self.assertIn(" all connections ", refused.lines()[0])
+        self.assertEqual(asked, ["장치-7"])
+        counts.remove("장치-7")
+        self.device()
+        self.assertEqual((counts.of("장치-7"), asked), (3, ["장치-7"]))
+
+    def test_one_gives_way_for_one_at_another_process(self):
+        first = self.device()
+        self.house.pass_time(1)
+        second = self.device()
+        self.house.lines.make_room("장치-7")
+        self.assertTrue(first.lines()[0].startswith("421 4.7.0 - closing: "))
+        self.assertEqual(len(second.say("PING\n")), 1)
+        second.send(b"MAIL k\n")
+        self.house.lines.make_room("장치-7")
+        self.house.lines.make_room("nobody")
+        self.assertEqual(second.lines(), [])
 
     def test_a_new_one_is_refused_while_all_are_at_work(self):
         for _ in range(3):

@@ -24,6 +24,7 @@ class Gateway:
         self.stage = Stage(folder)
         self.stage.prepare()
         self.hostname = "gate.example.com"
+        self.workers = 1
         self.port = free_port()
         self.lines_port = free_port()
         self.tables: dict[str, dict[str, object]] = {
@@ -62,6 +63,8 @@ class Gateway:
     def write_settings(self) -> None:
         """Write the settings file from the tables."""
         lines = [f'hostname = "{self.hostname}"']
+        if self.workers > 1:
+            lines.append(f"workers = {self.workers}")
         for name, table in self.tables.items():
             lines += [f"[{name}]", *_entries(table)]
         for upstream in self.upstreams:

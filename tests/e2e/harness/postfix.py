@@ -45,13 +45,21 @@ smtpd_tls_security_level = encrypt
 smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
 smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_recipient_restrictions = reject_unauth_destination
+smtpd_recipient_restrictions = check_recipient_access {access}, reject_unauth_destination
 smtpd_client_connection_count_limit = 0
 smtpd_client_connection_rate_limit = 0
+smtpd_soft_error_limit = 100000
+smtpd_hard_error_limit = 100000
+smtpd_junk_command_limit = 100000
 default_process_limit = 20
 disable_dns_lookups = yes
 smtpd_peername_lookup = no
 """
+
+_ACCESS = (
+    "inline:{ { nobody@example.com = 550 5.1.1 there is nobody here }"
+    " { later@example.com = 450 4.2.1 the mailbox is busy } }"
+)
 
 _MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
@@ -91,7 +99,11 @@ def missing() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Postfix:
-    """A running Postfix that takes mail for every address into one Maildir, over STARTTLS only."""
+    """
+    A running Postfix that takes mail for every address into one Maildir, over STARTTLS only.
+
+    But nobody@example.com it refuses, and later@example.com it never takes just now.
+    """
 
     folder: Path
     port: int
@@ -138,6 +150,13 @@ def _configure(folder: Path, port: int, certificate: Path, key: Path) -> None:
     shutil.chown(folder / "mail", USER)
     owner = (folder / "mail").stat()
     group = subprocess.run(["id", "-g", USER], check=True, capture_output=True, text=True).stdout.strip()
-    main = _MAIN.format(folder=folder, uid=owner.st_uid, gid=group, certificate=own_certificate, key=own_key)
+    main = _MAIN.format(
+        folder=folder,
+        uid=owner.st_uid,
+        gid=group,
+        certificate=own_certificate,
+        key=own_key,
+        access=_ACCESS,
+    )
     (folder / "etc" / "main.cf").write_text(main)
     (folder / "etc" / "master.cf").write_text(_MASTER.format(port=port))

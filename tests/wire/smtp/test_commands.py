@@ -1,11 +1,13 @@
 """The commands of a transaction."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailgate.model.address import Address
-from mailgate.wire.smtp.commands import UnfitAddressError, mail_from, rcpt_to
+from mailgate.wire.smtp.commands import UnfitAddressError, bdat_last, mail_from, rcpt_to
 
 PLAIN = {"size": None, "eight_bit": False, "smtputf8": False}
 
@@ -20,6 +22,22 @@ def test_mail_from_asks_for_what_it_is_told():
 
 def test_the_null_sender_is_sent_as_such():
     assert mail_from("", **PLAIN) == b"MAIL FROM:<>\r\n"
+
+
+def test_a_report_is_asked_to_name_the_envelope_and_return_the_header():
+    command = mail_from("a@example.com", **PLAIN, envelope_id="01900000-aa")
+    assert command == b"MAIL FROM:<a@example.com> RET=HDRS ENVID=01900000-aa\r\n"
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1))
+def test_an_envelope_id_is_written_in_xtext(text):
+    value = mail_from("", **PLAIN, envelope_id=text).removesuffix(b"\r\n").partition(b" ENVID=")[2]
+    assert re.fullmatch(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+", value)
+    assert re.sub(rb"\+(..)", lambda found: bytes.fromhex(found[1].decode()), value) == text.encode()
+
+
+def test_bdat_carries_the_message_as_it_is():
+    assert bdat_last(b".\r\n..\r\n") == b"BDAT 7 LAST\r\n.\r\n..\r\n"
 
 
 def test_there_is_no_null_recipient():

@@ -15,14 +15,20 @@ def test_every_extension_is_read_in_any_case():
         b"EnhancedStatusCodes",
         b"StartTLS",
         b"auth plain Login",
-        b"CHUNKING",
+        b"Chunking",
+        b"Dsn",
+        b"limits rcptmax=100 MailMax=999999 RCPTDOMAINMAX=3 OTHER=x",
     ]
     assert parse_extensions(lines) == Extensions(
         size=26214400,
         eight_bit=True,
         smtputf8=True,
         pipelining=True,
-        enhanced_codes=True,
+        chunking=True,
+        dsn=True,
+        most_recipients=100,
+        most_domains=3,
+        most_transactions=999999,
         starttls=True,
         auth=frozenset({"PLAIN", "LOGIN"}),
     )
@@ -59,3 +65,11 @@ def test_a_size_without_a_number_is_no_limit(line, size):
 @pytest.mark.parametrize("line", [b"", b"   ", b"\xff\xfe", "확장".encode(), b"XAUTH=PLAIN"])
 def test_other_lines_are_passed_over(line):
     assert parse_extensions([b"x", line]) == Extensions()
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [b"RCPTMAX=0", b"RCPTMAX=01", b"RCPTMAX=1000000", b"RCPTMAX=-1", b"RCPTMAX=", b"RCPTMAX", b"RCPTMAX=1x"],
+)
+def test_what_is_no_limit_is_passed_over(parameter):
+    assert parse_extensions([b"x", b"LIMITS " + parameter + b" MAILMAX=2"]) == Extensions(most_transactions=2)

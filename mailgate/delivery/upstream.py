@@ -1,0 +1,153 @@
+"""One internal server: its connections, how many it's good for, and whether it works."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from mailgate.delivery.allowance import Allowance
+from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.errors import UpstreamError
+from mailgate.delivery.esmtp import SmtpConnection
+from mailgate.delivery.health import Health
+from mailgate.delivery.pool import Pool
+from mailgate.model.journal import Journal
+from mailgate.model.outcome import Reply
+
+TROUBLES = 3
+"""Connections in a row that were lost, or closed by a 421, before the upstream is left alone."""
+
+SILENCE = 30.0
+"""Seconds without a reply on any connection, with messages waiting, before it is left alone."""
+
+_CLOSING = 421
+_OVERLOAD = ("4.3.1", "4.3.2", "4.4.5")
+"""System full, not accepting messages, congestion (RFC 3463 sections 3.4 and 3.5): no message's fault."""
+
+
+class Upstream:
+    """
+    An internal server under the name that the journal gives it.
+
+    Attributes:
+        name: host and port.
+        trouble: what was wrong with it when it was last left alone; empty while nothing is.
+
+    """
+
+    def __init__(
+        self, name: str, pool: Pool[SmtpConnection], health: Health, clock: IReactorTime, journal: Journal
+    ) -> None:
+        self.name = name
+        self.trouble = ""
+        self._pool = pool
+        self._health = health
+        self._allowance = Allowance(pool.most)
+        self._clock = clock
+        self._journal = journal
+        self._troubles = 0
+        self._silent = False
+        self._closing = False
+
+    @property
+    def open(self) -> bool:
+        """Whether any number of messages may try it."""
+        return self._health.open
+
+    @property
+    def admits_at(self) -> float:
+        """When a message may try it, by the clock: the past for now, infinite while one does."""
+        return self._health.admits_at
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections are open, how many are in use, and how many it is good for at the moment."""
+        return {"open": len(self._pool), "busy": self._pool.busy, "allowed": self._allowance.connections}
+
+    def acquire(self, client: str) -> Deferred[SmtpConnection]:
+        """Lend a connection for a message of the client; fails as Pool says."""
+        self._health.admit()
+        return self._pool.acquire(client)
+
+    def release(self, connection: SmtpConnection, attempt: Attempt) -> None:
+        """Take a connection back, and learn from what became of the message."""
+        now = self._clock.seconds()
+        if attempt.stale:
+            self._health.withdraw()
+        elif attempt.trouble:
+            self._in_trouble(attempt.trouble, now)
+        else:
+            self._works(attempt, now)
+        self._pool.release(connection)
+        self._adjust()
+
+    def not_connected(self, reason: str) -> None:
+        """Learn that a connection could not be made. Beside others that work, or yet may, it was one too many."""
+        others = len(self._pool) + self._pool.opening
+        if others and self._health.open:
+            self._allowance.refused(others, self._clock.seconds())
+        else:
+            self._leave_alone(reason)
+        self._adjust()
+
+    def watch(self) -> None:
+        """Leave the upstream alone if it has said nothing on any connection for long, and messages wait for it."""
+        if self._silent or not self._health.open or not self._pool.waiting:
+            return
+        heard_at = max((connection.heard_at for connection in self._pool.lent), default=None)
+        if heard_at is None or self._clock.seconds() - heard_at < SILENCE:
+            return
+        self._silent = True
+        self._leave_alone(f"no reply on any connection for {SILENCE:.0f} s")
+        self._adjust()
+
+    def close(self) -> Deferred[None]:
+        """Lend nothing more; fires when every connection is gone."""
+        self._closing = True
+        return self._pool.close()
+
+    def abort(self) -> None:
+        """End every connection at once."""
+        self._closing = True
+        self._pool.abort()
+
+    def _works(self, attempt: Attempt, now: float) -> None:
+        self._troubles = 0
+        if self._silent:
+            self._silent = False
+            self._health.hint()
+        if self._health.succeeded():
+            self.trouble = ""
+            self._allowance.restart(now)
+            self._journal.record("upstream.up", upstream=self.name)
+        elif _tells_of_load(attempt):
+            self._allowance.overloaded(now)
+        else:
+            self._allowance.succeeded(now)
+
+    def _in_trouble(self, reason: str, now: float) -> None:
+        self._troubles += 1
+        if self._troubles >= TROUBLES or not self._health.open:
+            self._leave_alone(reason)
+        else:
+            self._allowance.overloaded(now)
+
+    def _adjust(self) -> None:
+        # With every connection taken and silent, a probe needs one more.
+        self._pool.allow(self._allowance.connections + (1 if self._silent else 0))
+
+    def _leave_alone(self, reason: str) -> None:
+        if self._closing or not self._health.failed():
+            return
+        self._troubles = 0
+        self.trouble = f"{self.name}: {reason}"
+        self._journal.record("upstream.down", upstream=self.name, reason=reason)
+        self._pool.turn_away(Failure(UpstreamError(reason)))
+
+
+def _tells_of_load(attempt: Attempt) -> bool:
+    replies = (outcome.reply for outcome in attempt.outcomes)
+    return any(reply is not None and _is_of_load(reply) for reply in replies)
+
+
+def _is_of_load(reply: Reply) -> bool:
+    return reply.code == _CLOSING or reply.enhanced in _OVERLOAD

@@ -1,0 +1,199 @@
+"""What one upstream is given, by how it does."""
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from mailgate.delivery.allowance import PROBE
+from mailgate.delivery.attempt import Attempt
+from mailgate.delivery.errors import UpstreamError
+from mailgate.delivery.health import Health
+from mailgate.delivery.pool import Limits, Pool
+from mailgate.delivery.upstream import SILENCE, TROUBLES, Upstream
+from mailgate.model.outcome import Outcome, Reply, Status
+
+WELL = Attempt(outcomes=(Outcome(0, Status.ACCEPTED, Reply(250, "2.0.0", "queued")),))
+BROKEN = Attempt(outcomes=(Outcome(0, Status.DEFERRED, None),), trouble="the connection broke")
+
+
+class Connection:
+    def __init__(self, clock):
+        self.idle = True
+        self.lost = Deferred()
+        self.heard_at = clock.seconds()
+
+    def close(self):
+        self.idle = False
+        if not self.lost.called:
+            self.lost.callback(None)
+
+    abort = close
+
+
+class World:
+    def __init__(self, connections=10):
+        self.clock = Clock()
+        self.events = []
+        self.opening = []
+        self.lent = []
+        self.turned_away = []
+        pool = Pool(self._connect, self.clock, Limits(connections=connections, idle=1000, age=10000))
+        self.upstream = Upstream("smtp:25", pool, Health(self.clock, lambda: 0.0), self.clock, self)
+
+    def record(self, event, /, **fields):
+        self.events.append(event)
+
+    def _connect(self):
+        opening = Deferred()
+        self.opening.append(opening)
+        return opening
+
+    def ask(self, count=1):
+        for _ in range(count):
+            self.upstream.acquire("장치").addCallbacks(self.lent.append, self._not_connected)
+
+    def _not_connected(self, failure):
+        # As the route does: it tells the upstream, and asks again where that is of use.
+        self.upstream.not_connected(str(failure.value))
+        if self.upstream.open:
+            self.ask()
+        else:
+            self.turned_away.append(failure)
+
+    def open(self, count=None):
+        for opening in self.opening[:count]:
+            self.opening.remove(opening)
+            opening.callback(Connection(self.clock))
+
+    def refuse(self, count=None):
+        for opening in self.opening[:count]:
+            self.opening.remove(opening)
+            opening.errback(Failure(UpstreamError("421 too many")))
+
+    def end(self, attempt=WELL, count=1):
+        for connection in self.lent[:count]:
+            self.lent.remove(connection)
+            if attempt.trouble:
+                connection.close()
+            self.upstream.release(connection, attempt)
+
+    @property
+    def allowed(self):
+        return self.upstream.connections["allowed"]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_what_is_refused_beside_others_was_too_many(world):
+    world.ask(20)
+    world.open(3)
+    world.refuse()
+    assert (world.allowed, len(world.lent), world.opening) == (3, 3, [])
+    world.end(count=3)
+    assert len(world.lent) == 3
+    assert not world.events
+    world.clock.advance(PROBE)
+    world.end()
+    assert (world.allowed, len(world.opening)) == (4, 1)
+
+
+def test_what_is_refused_before_others_are_there_was_too_many_too(world):
+    world.ask(20)
+    world.refuse(7)
+    world.open()
+    assert (world.allowed, len(world.lent), world.opening) == (3, 3, [])
+    assert not world.events
+
+
+def test_where_nothing_can_be_had_it_is_left_alone(world):
+    world.ask(20)
+    world.refuse()
+    assert world.events == ["upstream.down"]
+    assert not world.upstream.open
+
+
+def test_a_few_lost_connections_among_many_only_lower_the_number(world):
+    world.ask(40)
+    world.open()
+    for _ in range(5):
+        world.end(BROKEN, TROUBLES - 1)
+        world.end(WELL, 1)
+        world.open()
+        world.clock.advance(2)
+    assert not world.events
+    assert world.upstream.open
+    assert world.allowed < 10
+
+
+def test_one_lost_after_the_other_leave_it_alone(world):
+    world.ask(40)
+    world.open()
+    world.end(BROKEN, TROUBLES)
+    assert world.events == ["upstream.down"]
+    assert len(world.turned_away) == 30
+    # What else was under way ends as it may.
+    world.end(BROKEN, 7)
+    assert world.events == ["upstream.down"]
+
+
+def test_a_reply_about_its_load_lowers_the_number_and_one_about_a_mailbox_does_not(world):
+    def deferred(enhanced):
+        return Attempt(outcomes=(Outcome(0, Status.DEFERRED, Reply(451, enhanced, "later")),))
+
+    world.ask(40)
+    world.open()
+    world.end(deferred("4.2.2"))
+    world.end(deferred("4.7.1"))
+    assert world.allowed == 10
+    world.end(deferred("4.3.2"))
+    assert world.allowed == 5
+
+
+def test_silence_leaves_it_alone_and_a_word_ends_that(world):
+    world.ask(40)
+    world.open()
+    world.clock.advance(SILENCE - 1)
+    world.upstream.watch()
+    assert world.upstream.open
+    world.clock.advance(1)
+    world.upstream.watch()
+    assert (world.events, len(world.turned_away), len(world.lent)) == (["upstream.down"], 30, 10)
+    world.clock.advance(1)
+    assert world.upstream.admits_at <= world.clock.seconds()
+    world.ask()
+    # Beside the ten that are taken, for the probe.
+    world.open()
+    assert len(world.lent) == 11
+    world.end(WELL)
+    assert world.events == ["upstream.down", "upstream.up"]
+    assert world.upstream.open
+
+
+def test_without_anybody_waiting_a_long_silence_is_no_matter(world):
+    world.ask(10)
+    world.open()
+    world.clock.advance(10 * SILENCE)
+    world.upstream.watch()
+    assert world.upstream.open
+
+
+def test_after_an_outage_it_is_met_gently(world):
+    world.ask(40)
+    world.refuse()
+    world.clock.advance(1)
+    world.turned_away.clear()
+    world.ask()
+    world.open()
+    world.end(WELL)
+    world.ask(40)
+    seen = []
+    for _ in range(6):
+        world.open()
+        seen.append(len(world.lent))
+        world.clock.advance(1)
+        world.end(WELL)
+    assert seen == [1, 2, 4, 8, 10, 10]
