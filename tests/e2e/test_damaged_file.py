@@ -24,7 +24,7 @@ def held(internal, new_gateway):
     gateway = new_gateway(internal.port).start()
     with gateway.client() as client:
         answers = [client.submit(message(f"{number}번", text="가나다\n" * 700)) for number in range(MESSAGES)]
-    assert {answer.status for answer in answers} == {202}
+    assert {answer.status for answer in answers} == {202}, [each.body for each in answers if each.status != 202]
     gateway.stop()
     gateway.identifiers = [answer["id"] for answer in answers]
     return gateway
