@@ -23,18 +23,33 @@ class Reserve:
         self._path = queue.with_name(queue.name + ".reserve")
         self._taken = False
 
-    def take(self) -> None:
-        """Make the file unless it is there, or there is too little room for it."""
+    @property
+    def size(self) -> int:
+        """Octets that it takes: as much as the disk lets it, if there is room; at most MAX_OCTETS."""
+        try:
+            status = os.statvfs(self._path.parent)
+        except OSError:
+            return MAX_OCTETS
+        return min(MAX_OCTETS, status.f_blocks * status.f_frsize // _SHARE)
+
+    def take(self, *, whatever_is_left: bool = False) -> None:
+        """
+        Make the file as large as it should be where there is room for it and as much again.
+
+        Or use `whatever_is_left`: what a gateway frees when it stops is what it needs to start again.
+        """
         if self._taken:
             return
         with suppress(OSError):
+            size = self.size
+            missing = size - self._octets()
             status = os.statvfs(self._path.parent)
-            size = min(MAX_OCTETS, status.f_blocks * status.f_frsize // _SHARE)
-            if self._path.exists():
-                self._taken = True
-            elif status.f_bavail * status.f_frsize >= 2 * size:
+            free = status.f_bavail * status.f_frsize
+            if missing <= 0 or free >= missing + size:
                 self._fill(size)
                 self._taken = True
+            elif whatever_is_left:
+                self._fill(size - missing + min(missing, free))
 
     def give_up(self) -> bool:
         """Delete the file; tell whether that made room."""
@@ -45,13 +60,12 @@ class Reserve:
             return False
         return True
 
+    def _octets(self) -> int:
+        return self._path.stat().st_size if self._path.exists() else 0
+
     def _fill(self, size: int) -> None:
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(file, 0, size)
-        except OSError:
-            # Somebody else was faster.
-            self._path.unlink()
-            raise
         finally:
             os.close(file)

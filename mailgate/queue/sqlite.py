@@ -31,6 +31,11 @@ _PRAGMAS = (
     "PRAGMA journal_size_limit=67108864",  # a burst's log doesn't stay for ever
 )
 
+_PAGE = 4096
+_LOG_PAGES = 1000
+_FEWEST_LOG_PAGES = 16
+"""SQLite's log is written back into the file when it has so many pages; fewer where the disk is very small."""
+
 _SENTENCES = {
     sqlite3.SQLITE_BUSY: "is locked by another process",
     sqlite3.SQLITE_LOCKED: "is locked by another process",
@@ -62,6 +67,8 @@ _CHECKED = ("messages", "recipients", "idempotency_keys", "usage")
 
 _MAGIC = b"SQLite format 3\0"
 """What every SQLite file but an empty one begins with (the file format's section 1.3.1)."""
+
+_HEADER = 100
 
 _READS_ONLY = "mailgate_reads_only"
 
@@ -120,8 +127,9 @@ class SqliteDatabase:
             return
         except OSError as error:
             raise QueueError(f"the queue {self._path} can't be read: {error.strerror}") from error
-        if head not in (b"", _MAGIC):
-            raise QueueError(f"the queue {self._path} is not an SQLite database")
+        if head[: len(_MAGIC)] not in (b"", _MAGIC):
+            raise QueueError(f"the queue {self._path} is not an SQLite database{_ADVICE}")
+        _check_length(self._path)
 
     def open(self) -> None:
         """
@@ -197,13 +205,14 @@ class SqliteDatabase:
 
     def _prepare(self, *, release: bool) -> None:
         """Bring the file to the present schema, and release every lease if that is wanted."""
+        _check_length(self._path)
         while True:
             try:
+                self._look_through()
                 with self.engine.connect() as connection:
                     _use_write_ahead_log(connection, self._path)
                     with connection.begin():
                         upgrade(connection, str(self._path))
-                        self._check_tables(connection)
                         if release:
                             release_everyones(connection, self._wall())
             except (DBAPIError, sqlite3.Error) as error:
@@ -212,11 +221,15 @@ class SqliteDatabase:
             else:
                 return
 
-    def _check_tables(self, connection: Connection) -> None:
-        for table in _CHECKED:
-            found = connection.exec_driver_sql(f"PRAGMA quick_check({table})").scalar_one()
-            if found != "ok":
-                raise QueueError(f"the queue {self._path} is damaged{_ADVICE}")
+    def _look_through(self) -> None:
+        """Raise QueueError for a file that is another program's or visibly damaged, before anything is written."""
+        with self.reader() as connection, connection.begin():
+            if stored_revision(connection, str(self._path)) is None:
+                return
+            for table in _CHECKED:
+                found = connection.exec_driver_sql(f"PRAGMA quick_check({table})").scalar()
+                if found != "ok":
+                    raise QueueError(f"the queue {self._path} is damaged{_ADVICE}")
 
     def _make_engine(self, path: Path, busy: float) -> Engine:
         engine = create_engine(
@@ -228,9 +241,16 @@ class SqliteDatabase:
             # that will write takes the lock at once and never fails halfway.
             connect_args={"isolation_level": None, "timeout": busy},
         )
-        event.listen(engine, "connect", _set_up)
+        event.listen(engine, "connect", self._set_up)
         event.listen(engine, "begin", self._begin)
         return engine
+
+    def _set_up(self, connection: sqlite3.Connection, _record: Any) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma).close()
+        # What the log makes the file grow by must fit into half of the reserve.
+        pages = min(_LOG_PAGES, max(self._reserve.size // 2 // _PAGE, _FEWEST_LOG_PAGES))
+        connection.execute(f"PRAGMA wal_autocheckpoint={pages}").close()
 
     def _begin(self, connection: Connection) -> None:
         if connection.get_execution_options().get(_READS_ONLY, False):
@@ -273,21 +293,25 @@ class SqliteDatabase:
         return _result_code(error) in _DAMAGE
 
     def make_room(self, error: Exception) -> bool:
-        """Where the disk is full, give up the reserve, or else let the log begin anew in the room that it has."""
+        """
+        Where the disk is full, give up the reserve, and let the log begin anew in the room that it has.
+
+        The log goes into the file first, which may have to grow for it: were the reserve left to the log, it
+        would soon be as full as before, and neither could be written any more.
+        """
         if _result_code(error) not in _NO_ROOM:
             return False
-        if self._reserve.give_up():
-            return True
+        given_up = self._reserve.give_up()
         now = time.monotonic()
-        if now - self._restarted_at < _RESTART_SECONDS:
+        if not given_up and now - self._restarted_at < _RESTART_SECONDS:
             return False
         self._restarted_at = now
         try:
             with self.engine.connect() as connection:
                 busy = _driver(connection).execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
         except (DBAPIError, sqlite3.Error):
-            return False
-        return not busy
+            return given_up
+        return given_up or not busy
 
     def conflicts(self, _error: Exception) -> bool:
         """Tell that nobody comes in between: who writes has the file's write lock from the beginning."""
@@ -314,6 +338,7 @@ class SqliteDatabase:
                 raise self.explain(error) from error
         finally:
             self.engine.dispose()
+            self._reserve.take(whatever_is_left=True)
             self._unlock()
 
     def _unlock(self) -> None:
@@ -340,7 +365,23 @@ def _check_directory(path: Path) -> None:
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(len(_MAGIC))
+        return file.read(_HEADER)
+
+
+def _check_length(path: Path) -> None:
+    """Raise QueueError where the file is shorter than its header says (the file format's section 1.3.7)."""
+    log = path.with_name(path.name + "-wal")
+    try:
+        # A log that is yet to be written back may be ahead of the file's length.
+        if log.exists() and log.stat().st_size:
+            return
+        head, length = _head(path), path.stat().st_size
+    except OSError:
+        return
+    pages, size = int.from_bytes(head[28:32]), int.from_bytes(head[16:18])
+    valid = len(head) == _HEADER and head.startswith(_MAGIC) and head[24:28] == head[92:96]
+    if valid and pages * (65536 if size == 1 else size) > length:
+        raise QueueError(f"the queue {path} is damaged: its end is missing{_ADVICE}")
 
 
 def _lock(path: Path) -> int:
@@ -386,11 +427,6 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except OSError:
         return None
-
-
-def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
-    for pragma in _PRAGMAS:
-        connection.execute(pragma).close()
 
 
 def _use_write_ahead_log(connection: Connection, path: Path) -> None:

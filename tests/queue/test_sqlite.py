@@ -379,3 +379,31 @@ def test_a_receipt_is_told_only_after_the_commit(impatient, path, turns, new_mes
 
     turns.wait(impatient.accept(message).addCallback(look))
     assert seen == [(message.id,)]
+
+
+def test_damage_that_shows_while_running_keeps_new_mail_out_for_good(impatient, path, turns, new_message, now):
+    turns.wait(impatient.accept(new_message(due_at=now, content=b"x" * 50_000)))
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    octets = path.read_bytes()
+    at = octets.index(b"x" * 4000) // 4096 * 4096
+    assert at > 0
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xff" * (len(octets) - at))
+    with pytest.raises(QueueError, match="is damaged"):
+        turns.wait(impatient.claim(1, now))
+    assert "salvage it" in impatient.hang()
+    fits(impatient.settle(finished(new_message(), now)), turns)
+    assert "salvage it" in impatient.hang()
+
+
+def test_a_file_whose_end_is_missing_is_refused_before_it_is_opened(open_here, path, refused, turns, new_message):
+    queue = open_here()
+    turns.wait(queue.accept(new_message(content=b"x" * 50_000)))
+    turns.wait(queue.close())
+    cut = path.read_bytes()[:-4096]
+    path.write_bytes(cut)
+    assert "its end is missing" in refused(f"sqlite:///{path}")
+    assert path.read_bytes() == cut

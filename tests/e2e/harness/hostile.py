@@ -1,4 +1,4 @@
-"""An internal server that breaks SMTP in every way it knows, behaves well in between, and counts what it stores."""
+"""An internal server that breaks SMTP in every way it knows, behaves well in between, and counts."""
 
 import random
 import re
@@ -77,7 +77,7 @@ class HostileServer:
     """
     Listens on loopback; each connection draws its tricks from the seed, the port's `name` and its own number.
 
-    Certificates are pairs of files: its own, one of another name, and one of another CA. With `login` it wants one.
+    Certificates are pairs of files: its own, one of another name, and one of another CA. With `login` it asks.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -24,7 +25,7 @@ class Sampler:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample)
 
-    def __enter__(self) -> "Sampler":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -37,4 +38,4 @@ class Sampler:
         while not self._over.wait(0.5):
             resident = int((place / "statm").read_text().split()[1]) * _PAGE
             self.memory = max(self.memory, resident // 2**20)
-            self.descriptors = max(self.descriptors, len(os.listdir(place / "fd")))
+            self.descriptors = max(self.descriptors, sum(1 for _ in (place / "fd").iterdir()))
