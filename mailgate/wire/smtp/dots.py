@@ -10,4 +10,8 @@ def stuff(content: bytes) -> bytes:
     the octets before it, and a message that is stuffed in parts lets one through at each border.
     """
     stuffed = content.replace(b"\n.", b"\n..")
-    return b"." + stuffed + b".\r\n" if content.startswith(b".") else stuffed + b".\r\n"
+    if content.startswith(b"."):
+        stuffed = b"." + stuffed
+    # Of a damaged queue's text the end may be missing: the server would wait for it for ever.
+    end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
+    return stuffed + end

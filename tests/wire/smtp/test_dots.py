@@ -44,3 +44,12 @@ def test_a_dot_at_a_border_of_16384_octets_is_stuffed():
 
 def test_line_ends_stay_as_they_are():
     assert stuff("안녕\r\n".encode()) == "안녕\r\n.\r\n".encode()
+
+
+@given(st.binary(max_size=60))
+@example(b"a\r\n\0\0")
+@example(b"a\r")
+@example(b"a\n")
+@example(b".")
+def test_whatever_a_damaged_text_has_become_it_ends(content):
+    assert stuff(content).endswith(b"\r\n.\r\n") or stuff(content) == b".\r\n"
