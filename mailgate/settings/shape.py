@@ -53,6 +53,9 @@ def read_shape(document: Mapping[str, object]) -> SettingsFile:
 
 def _faults(document: Mapping[str, object]) -> Iterator[str]:
     yield from _compare("the file", document, SettingsFile)
+    for known in fields(SettingsFile):
+        if known.encode_name in document and known.encode_name not in {*_TABLES, "upstream", "clients"}:
+            yield from _value(known.encode_name, document[known.encode_name], known)
     for name, table_type in _TABLES.items():
         if name in document:
             yield from _table(f"[{name}]", document[name], table_type)
