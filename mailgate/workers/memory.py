@@ -11,7 +11,7 @@ from typing import Any
 
 _KEY_OCTETS = 16
 _WAYS = 16
-"""Rows that a name may be in: with four times as many rows as names, all of them full is one in a billion."""
+"""Rows that a name may be in: with four times as many rows as names, all are taken for five names in a million."""
 
 Values = tuple[Any, ...]
 

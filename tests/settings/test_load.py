@@ -277,7 +277,10 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         ),
         (('["*@example.com"]', '["*"]\nenabled = 1979-05-27'), "enabled in .* is a date or time"),
         (("private_key =", "#"), r'\[tls\] lacks "private_key"'),
-        (("hostname =", "workers = 0\nhostname ="), r"mailgate.toml: workers is a whole number: expected `int` >= 1"),
+        (
+            ("hostname =", "workers = 0\nhostname ="),
+            r"mailgate.toml: workers is a whole number: expected `int` >= 1",
+        ),
         (("hostname =", "workers = 65\nhostname ="), r"workers is a whole number: expected `int` <= 64"),
         (("[tls]", "[tsl]"), 'unknown key "tsl"; did you mean "tls"'),
     ],
