@@ -89,13 +89,13 @@ class Workers:
 
     def start(self) -> None:
         """Start all of them, and block until they serve; before the reactor runs. Raises StartError."""
-        self._memory = tuple(make_memory(f"mailgate {use}") for use in ("rates", "connections", "turn"))
-        rate_rows(self._memory[0]).close()
-        self._counts = count_rows(self._memory[1], self._settings.workers, self._settings.limits.connections)
         try:
+            self._memory = tuple(make_memory(f"mailgate {use}") for use in ("rates", "connections", "turn"))
+            rate_rows(self._memory[0]).close()
+            self._counts = count_rows(self._memory[1], self._settings.workers, self._settings.limits.connections)
             workers = [self._spawn(number) for number in self._posts]
         except OSError as error:
-            raise StartError(f"a worker can't be started: {error.strerror}") from error
+            raise StartError(f"workers can't be started: {error.strerror}") from error
         for worker in workers:
             worker.wait()
 

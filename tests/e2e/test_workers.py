@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,20 @@ def test_a_rate_holds_for_all_workers_together(sqlite_pair):
     with sqlite_pair.client() as client:
         assert client.submit(message()).status == 429
     sqlite_pair.stop()
+
+
+def test_connections_come_and_go_while_messages_are_stored(sqlite_pair, internal):
+    sqlite_pair.start()
+
+    def send(number):
+        with sqlite_pair.client() as client:
+            return client.submit(alert(number)).status
+
+    with ThreadPoolExecutor(16) as threads:
+        assert set(threads.map(send, range(480))) == {202}
+    until(lambda: len(internal.files()) == 480, "the deliveries")
+    sqlite_pair.stop()
+    assert sqlite_pair.events("log.critical") == []
 
 
 def opened(gateway, most):

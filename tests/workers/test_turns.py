@@ -9,14 +9,15 @@ from threading import Event, Thread
 from sqlalchemy import text
 
 from mailgate.queue.sqlite import SqliteDatabase
-from mailgate.workers.memory import make_memory
+from mailgate.workers.memory import make_memory, own_description
 
 HOLDING = """
 import sys
 from pathlib import Path
 from mailgate.queue.sqlite import SqliteDatabase
+from mailgate.workers.memory import own_description
 database = SqliteDatabase(Path(sys.argv[1]))
-database.join(int(sys.argv[2]))
+database.join(own_description(int(sys.argv[2])))
 with database.turn():
     print("mine", flush=True)
     sys.stdin.read()
@@ -37,7 +38,8 @@ def test_a_turn_is_waited_for_and_ends_with_its_process(tmp_path: Path):
     with other:
         assert other.stdout.readline() == b"mine\n"
         database, done = SqliteDatabase(path), Event()
-        database.join(turn)
+        own = own_description(turn)
+        database.join(own)
 
         def write() -> None:
             with database.turn(), database.writer() as connection, connection.begin():
@@ -54,4 +56,5 @@ def test_a_turn_is_waited_for_and_ends_with_its_process(tmp_path: Path):
     assert database.lock is None
     assert owner.lock is not None
     owner.close()
+    os.close(own)
     os.close(turn)
