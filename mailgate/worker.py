@@ -24,6 +24,7 @@ from mailgate.settings import Settings, SettingsError, load_settings
 from mailgate.steady import steady_clock
 from mailgate.trust.settings import TrustError
 from mailgate.workers.channel import Ask, Channel, Crowded, Failed, Message, Ready, Reload, Report, Said, say
+from mailgate.workers.memory import own_description
 from mailgate.workers.ports import AdoptedPorts
 from mailgate.workers.process import CONTROL, COUNTS, HELLO, RATES, TURN
 from mailgate.workers.share import Hello, Share
@@ -107,12 +108,18 @@ def main() -> None:
     except (StartError, SettingsError, TrustError) as error:
         with socket.socket(fileno=CONTROL) as end:
             say(end, Failed(str(error)))
-        # The queue's threads may be running already, and nothing of theirs is worth waiting for.
-        sys.stdout.flush()
-        os._exit(1)
+        _exit(1)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     link.connect(gateway)
     reactor.run()
+    _exit(0)
+
+
+def _exit(status: int) -> None:
+    """End the process: what had to be closed is closed, and a thread that hangs is not worth waiting for."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(status)
 
 
 def _service(gateway: Gateway, ports: list[AdoptedPorts]) -> Service:
@@ -149,7 +156,7 @@ def _share(hello: Hello, crowded: Callable[[str], None]) -> Share:
         SharedCounts(counts, "address", column),
         SharedCounts(counts, "client", column),
         crowded,
-        TURN,
+        own_description(TURN),
     )
 
 

@@ -43,8 +43,8 @@ class Database(Protocol):
         """
         Use what another process of this gateway has opened, and keeps open for longer than this one.
 
-        `turn` is a descriptor that all processes of the gateway have, to take turns by. Raises QueueError where
-        the database can't be used.
+        `turn` is a descriptor of something that all processes of the gateway have opened, each by itself, to take
+        turns by. Raises QueueError where the database can't be used.
         """
 
     def turn(self) -> AbstractContextManager[None]:

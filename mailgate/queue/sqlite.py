@@ -166,11 +166,11 @@ class SqliteDatabase:
         if self._turn is None:
             yield
             return
-        fcntl.lockf(self._turn, fcntl.LOCK_EX)
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.lockf(self._turn, fcntl.LOCK_UN)
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     @property
     def lock(self) -> int | None:

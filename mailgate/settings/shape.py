@@ -53,6 +53,7 @@ def read_shape(document: Mapping[str, object]) -> SettingsFile:
 
 def _faults(document: Mapping[str, object]) -> Iterator[str]:
     yield from _compare("the file", document, SettingsFile)
+    yield from _loose_values(document)
     for name, table_type in _TABLES.items():
         if name in document:
             yield from _table(f"[{name}]", document[name], table_type)
@@ -70,6 +71,13 @@ def _faults(document: Mapping[str, object]) -> Iterator[str]:
             yield from _table(f"[clients.{_quoted(name)}]", client, ClientTable)
     elif clients is not None:
         yield "there is no [clients.NAME] table"
+
+
+def _loose_values(document: Mapping[str, object]) -> Iterator[str]:
+    """Yield what is wrong with the values above all tables."""
+    for known in fields(SettingsFile):
+        if known.encode_name in document and known.encode_name not in {*_TABLES, "upstream", "clients"}:
+            yield from _value(known.encode_name, document[known.encode_name], known)
 
 
 def _table(place: str, value: object, table_type: type[Struct]) -> Iterator[str]:

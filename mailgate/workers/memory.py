@@ -11,7 +11,7 @@ from typing import Any
 
 _KEY_OCTETS = 16
 _WAYS = 16
-"""Rows that a name may be in: with four times as many rows as names, all of them full is one in a billion."""
+"""Rows that a name may be in: with four times as many rows as names, all are taken for five names in a million."""
 
 Values = tuple[Any, ...]
 
@@ -19,6 +19,16 @@ Values = tuple[Any, ...]
 def make_memory(name: str) -> int:
     """Return the descriptor of memory that other processes can be given; it goes with its last descriptor."""
     return os.memfd_create(name)
+
+
+def own_description(descriptor: int) -> int:
+    """
+    Return a descriptor of the same memory that no other process has: flock(2) tells apart whoever has opened.
+
+    fcntl(2)'s own locks won't do. They belong to a process, so that two threads of one which wait for different
+    locks look like a deadlock to the kernel. Raises OSError.
+    """
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
 
 
 class SharedRows:
@@ -35,37 +45,38 @@ class SharedRows:
         self._sets = max(1, rows // _WAYS)
         size = self._sets * _WAYS * self._row
         os.ftruncate(descriptor, size)
-        self._descriptor = descriptor
+        self._lock = own_description(descriptor)
         self._memory = mmap.mmap(descriptor, size)
 
     def close(self) -> None:
         """Let go of the memory; the descriptor stays open."""
         self._memory.close()
+        os.close(self._lock)
 
     @contextmanager
     def locked(self, name: str) -> "Iterator[Places]":
-        """Keep other processes from the places of a name, for a moment: nothing may wait within."""
+        """Keep other processes out, and return the places of a name; nothing may wait within."""
         key = blake2b(name.encode(errors="surrogateescape"), digest_size=_KEY_OCTETS).digest()
         number = int.from_bytes(key[:8], "little") % self._sets
-        with self._alone(number):
+        with self._alone():
             yield Places(self, key, number * _WAYS)
 
     def each(self) -> "Iterator[Place]":
-        """Yield every row that has a name, each under its lock."""
+        """Yield every row that has a name, each with other processes kept out."""
         for number in range(self._sets):
-            with self._alone(number):
+            with self._alone():
                 for position in range(number * _WAYS, (number + 1) * _WAYS):
                     place = Place(self, position)
                     if any(place.key):
                         yield place
 
     @contextmanager
-    def _alone(self, number: int) -> Iterator[None]:
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, number)
+    def _alone(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, number)
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def key(self, position: int) -> bytes:
         """Return the key of a row, zeros where it has none."""

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -90,23 +90,25 @@ class WorkerProcess(ProcessProtocol):
         return None if self.transport is None else self.transport.pid
 
     def spawn(self, settings: Settings, inherited: Sequence[int]) -> None:
-        """Start the process; `inherited` are the descriptors that it gets from RATES on."""
-        self._end, theirs = socket.socketpair()
-        told = os.memfd_create("mailgate hello")
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        try:
+        """Start the process; `inherited` are the descriptors that it gets from RATES on. Raises OSError."""
+        with ExitStack() as closing, ExitStack() as undoing:
+            ours, theirs = socket.socketpair()
+            undoing.callback(ours.close)
+            closing.callback(theirs.close)
+            told = os.memfd_create("mailgate hello")
+            closing.callback(os.close, told)
             with os.fdopen(os.dup(told), "wb") as file:
                 pickle.dump((self._hello, settings), file)
             os.lseek(told, 0, os.SEEK_SET)
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            closing.callback(os.close, nothing)
             descriptors: dict[int, int | str] = {0: nothing, 1: "r", 2: "r", CONTROL: theirs.fileno(), HELLO: told}
             descriptors |= dict(enumerate(inherited, start=RATES))
             command = [sys.executable, "-m", "mailgate.worker", str(self.number)]
             # None is the supervisor's own environment.
             self._reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=descriptors)
-        finally:
-            theirs.close()
-            os.close(told)
-            os.close(nothing)
+            undoing.pop_all()
+            self._end = ours
 
     def wait(self) -> None:
         """Block until it serves; before the reactor runs. Raises StartError with its sentence where it can't."""

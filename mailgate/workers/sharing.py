@@ -14,8 +14,8 @@ def rate_rows(descriptor: int) -> SharedRows:
 
 
 def count_rows(descriptor: int, workers: int, names: int) -> SharedRows:
-    """Return the rows of counts for up to so many names: a number for each worker."""
-    return SharedRows(descriptor, f"{workers}I", names * _ROWS_A_NAME)
+    """Return the rows of counts, a number for each worker, for up to so many addresses and as many clients."""
+    return SharedRows(descriptor, f"{workers}I", 2 * names * _ROWS_A_NAME)
 
 
 class SharedRates:

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from mailgate.ops.journal import LineJournal
 from mailgate.ops.merging import Family, counters, merge
+from mailgate.services import StartError
 from mailgate.settings import Settings
 from mailgate.steady import uptime
 from mailgate.workers.channel import Crowded, Reload, Report
@@ -89,10 +90,13 @@ class Workers:
 
     def start(self) -> None:
         """Start all of them, and block until they serve; before the reactor runs. Raises StartError."""
-        self._memory = tuple(make_memory(f"mailgate {use}") for use in ("rates", "connections", "turn"))
-        rate_rows(self._memory[0]).close()
-        self._counts = count_rows(self._memory[1], self._settings.workers, self._settings.limits.connections)
-        workers = [self._spawn(number) for number in self._posts]
+        try:
+            self._memory = tuple(make_memory(f"mailgate {use}") for use in ("rates", "connections", "turn"))
+            rate_rows(self._memory[0]).close()
+            self._counts = count_rows(self._memory[1], self._settings.workers, self._settings.limits.connections)
+            workers = [self._spawn(number) for number in self._posts]
+        except OSError as error:
+            raise StartError(f"workers can't be started: {error.strerror}") from error
         for worker in workers:
             worker.wait()
 
@@ -163,12 +167,27 @@ class Workers:
             self._keys,
             ports,
         )
-        worker = post.worker = WorkerProcess(hello, self, self._reactor, self._journal)
+        worker = WorkerProcess(hello, self, self._reactor, self._journal)
         worker.spawn(self._settings, inherited)
+        post.worker = worker
         return worker
 
     def _restart(self, number: int) -> None:
-        self._spawn(number).listen()
+        try:
+            self._spawn(number).listen()
+        except OSError as error:
+            # No memory, or no descriptor: that may pass.
+            wait = self._longer(number)
+            self._journal.record(
+                "worker.not_started", worker=number, reason=error.strerror, restart_in=round(wait)
+            )
+
+    def _longer(self, number: int) -> float:
+        """Try the worker of that number again after a wait that is longer than the last one; return it."""
+        post = self._posts[number]
+        post.wait = min(max(FIRST_WAIT, post.wait * 2), LONGEST_WAIT)
+        post.restart = self._reactor.callLater(post.wait, self._restart, number)
+        return post.wait
 
     def served(self, worker: WorkerProcess) -> None:
         """Hear that a worker serves."""
@@ -193,11 +212,12 @@ class Workers:
         if self._stopping:
             self._tell_if_stopped(worker)
             return
-        lived = self._reactor.seconds() - worker.started_at
-        steady = lived >= STEADY_SECONDS
-        post.wait = 0.0 if steady else min(max(FIRST_WAIT, post.wait * 2), LONGEST_WAIT)
-        self._tell_death(worker, post.wait)
-        post.restart = self._reactor.callLater(post.wait, self._restart, worker.number)
+        if self._reactor.seconds() - worker.started_at < STEADY_SECONDS:
+            self._tell_death(worker, self._longer(worker.number))
+            return
+        self._tell_death(worker, 0.0)
+        post.wait = 0.0
+        post.restart = self._reactor.callLater(0, self._restart, worker.number)
 
     def _tell_death(self, worker: WorkerProcess, wait: float | None = None) -> None:
         self._journal.record(

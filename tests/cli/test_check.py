@@ -52,6 +52,14 @@ def test_good_settings_are_told_so_and_nothing_is_made(folder):
     assert sorted(folder.rglob("*")) == before
 
 
+def test_several_workers_are_told(folder):
+    (folder / "mailgate.toml").write_text(f"workers = 3\n{SETTINGS}", "utf-8")
+    before = sorted(folder.rglob("*"))
+    result = check()
+    assert result.output.splitlines()[-1] == "mailgate.toml is fine: 1 client, 1 upstream, 3 workers."
+    assert sorted(folder.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -201,11 +202,14 @@ def test_a_rate_holds_for_all_workers_together(sqlite_pair):
     sqlite_pair.tables[f"clients.{CLIENT}"]["rate"] = "20/hour"
     sqlite_pair.start()
     answers = Counter()
-    for _ in range(30):
-        with sqlite_pair.client() as client:
-            answers[client.submit(message()).status] += 1
-    assert answers == {202: 20, 429: 10}
-    assert {event["worker"] for event in sqlite_pair.events("message.accepted")} == {1, 2}
+    for number, other in ((1, 2), (2, 1)):
+        # Who is stopped lets nobody in.
+        os.kill(pids(sqlite_pair)[other], signal.SIGSTOP)
+        for _ in range(15):
+            with sqlite_pair.client() as client:
+                answers[number, client.submit(message()).status] += 1
+        os.kill(pids(sqlite_pair)[other], signal.SIGCONT)
+    assert answers == {(1, 202): 15, (2, 202): 5, (2, 429): 10}
     # What a worker has counted outlives it.
     for pid in pids(sqlite_pair).values():
         os.kill(pid, signal.SIGKILL)
@@ -213,6 +217,20 @@ def test_a_rate_holds_for_all_workers_together(sqlite_pair):
     with sqlite_pair.client() as client:
         assert client.submit(message()).status == 429
     sqlite_pair.stop()
+
+
+def test_connections_come_and_go_while_messages_are_stored(sqlite_pair, internal):
+    sqlite_pair.start()
+
+    def send(number):
+        with sqlite_pair.client() as client:
+            return client.submit(alert(number)).status
+
+    with ThreadPoolExecutor(16) as threads:
+        assert set(threads.map(send, range(480))) == {202}
+    until(lambda: len(internal.files()) == 480, "the deliveries")
+    sqlite_pair.stop()
+    assert sqlite_pair.events("log.critical") == []
 
 
 def opened(gateway, most):

@@ -70,6 +70,7 @@ def test_a_short_file_gets_the_documented_defaults(load, tmp_path):
     assert settings.limits.recipients == 100
     assert settings.queue.retention == 7 * 86400
     assert settings.queue.minimum_free_disk == 0.05
+    assert settings.workers == 1
     assert (settings.queue.maximum_messages, settings.queue.maximum_age) == (1_000_000, None)
     assert settings.delivery.schedule.give_up_after == 5 * 86400
     assert settings.delivery.schedule.first == 30
@@ -129,6 +130,7 @@ def test_every_documented_key_is_read(load, tmp_path):
     settings = load(
         """
         hostname = "gate.example.com"
+        workers = 4
         [tls]
         certificate = "s.crt"
         private_key = "s.key"
@@ -177,6 +179,7 @@ def test_every_documented_key_is_read(load, tmp_path):
         enabled = false
     """.format("bb" * 31, "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=")
     )
+    assert settings.workers == 4
     assert (settings.queue.maximum_messages, settings.queue.maximum_age) == (70, 7200)
     first, second = settings.delivery.upstreams
     assert (first.port, first.ca, first.connections) == (465, tmp_path / "in.crt", 2)
@@ -285,6 +288,11 @@ def test_a_password_is_in_no_representation(load, tmp_path):
         ),
         (('["*@example.com"]', '["*"]\nenabled = 1979-05-27'), "enabled in .* is a date or time"),
         (("private_key =", "#"), r'\[tls\] lacks "private_key"'),
+        (
+            ("hostname =", "workers = 0\nhostname ="),
+            r"mailgate.toml: workers is a whole number: expected `int` >= 1",
+        ),
+        (("hostname =", "workers = 65\nhostname ="), r"workers is a whole number: expected `int` <= 64"),
         (("[tls]", "[tsl]"), 'unknown key "tsl"; did you mean "tls"'),
     ],
 )

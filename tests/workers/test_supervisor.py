@@ -1,5 +1,6 @@
 """When workers are restarted, when they are killed, and what remains of those that are gone."""
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,9 +53,12 @@ class Reactor(Clock):
     def __init__(self):
         super().__init__()
         self.processes = []
+        self.full = False
 
     def spawnProcess(self, protocol, executable, args, env, childFDs):
         assert env is None
+        if self.full:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
         process = Process(protocol)
         protocol.makeConnection(process)
         self.processes.append(process)
@@ -113,6 +117,20 @@ class SupervisorTests(SynchronousTestCase):
         self.reactor.advance(0)
         self.reactor.advance(60)
         self.assertEqual(self.reactor.processes[-1].signals, ["KILL"])
+
+    def test_one_that_can_not_be_started_is_tried_again(self):
+        self.reactor.advance(supervisor.STEADY_SECONDS)
+        self.reactor.full = True
+        self.reactor.processes[0].end(number=9)
+        before = descriptors()
+        self.reactor.pump([0, 1, 2])
+        self.assertEqual(descriptors(), before)
+        told = self.journal.of("worker.not_started")
+        self.assertEqual([each["restart_in"] for each in told], [1, 2, 4])
+        self.assertEqual(told[0]["reason"], "Resource temporarily unavailable")
+        self.reactor.full = False
+        self.reactor.advance(4)
+        self.assertEqual(len(self.reactor.processes), 3)
 
     def test_a_stop_waits_for_all_and_restarts_none(self):
         stopped = self.workers.stop()
