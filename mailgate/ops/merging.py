@@ -7,6 +7,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+_OF_EACH = ("mailgate_upstream_connections",)
+"""Gauges of what each process has for itself."""
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -46,7 +49,7 @@ def merge(processes: Iterable[Sequence[Family]]) -> tuple[Family, ...]:
     """
     Return the metrics of all processes together.
 
-    Counters are added. Of the queue, which all of them look at, the largest number counts; of anything else,
+    Counters are added, and connections to upstreams. Of the queue, which all of them look at, the largest number counts; of anything else,
     such as the days that a certificate has left or whether an upstream works, the smallest.
     """
     families: dict[str, Family] = {}
@@ -86,7 +89,7 @@ def counters(families: Iterable[Family]) -> tuple[Family, ...]:
 
 
 def _rule(family: Family) -> Callable[[float, float], float]:
-    if family.kind == "counter":
+    if family.kind == "counter" or family.name in _OF_EACH:
         return _sum
     return max if family.name.startswith("mailgate_queue_") else min
 

@@ -22,6 +22,7 @@ class Process:
         yield GaugeMetricFamily("mailgate_queue_oldest_seconds", "Oldest.", value=self.waiting)
         yield GaugeMetricFamily("mailgate_server_certificate_expiry_days", "Days.", value=self.days)
         yield GaugeMetricFamily("mailgate_upstream_up", "Up.", value=self.up)
+        yield GaugeMetricFamily("mailgate_upstream_connections", "Connections.", value=self.accepted)
 
 
 def told(process):
@@ -49,6 +50,7 @@ def test_counters_are_added_the_queue_is_one_and_of_the_rest_the_worst_counts():
         "mailgate_queue_oldest_seconds 12.0",
         "mailgate_server_certificate_expiry_days 29.5",
         "mailgate_upstream_up 0.0",
+        "mailgate_upstream_connections 7.0",
     ]
 
 
