@@ -49,8 +49,9 @@ def merge(processes: Iterable[Sequence[Family]]) -> tuple[Family, ...]:
     """
     Return the metrics of all processes together.
 
-    Counters are added, and connections to upstreams. Of the queue, which all of them look at, the largest number counts; of anything else,
-    such as the days that a certificate has left or whether an upstream works, the smallest.
+    Counters are added, and connections to upstreams. Of the queue, which all of them look at, the largest number
+    counts; of anything else, such as the days that a certificate has left or whether an upstream works, the
+    smallest.
     """
     families: dict[str, Family] = {}
     values: dict[str, dict[tuple[str, Labels], float]] = {}

@@ -20,6 +20,7 @@ from mailgate.queue.leasing import release_everyones
 from mailgate.queue.migrate import stored_revision, upgrade
 from mailgate.queue.reserve import Reserve
 from mailgate.queue.schema import REVISION
+from mailgate.queue.sqlite_log import DamagedLogError, LogCheck
 
 BUSY_SECONDS = 5.0
 """How long a transaction waits for another process that holds the file's write lock."""
@@ -223,9 +224,17 @@ class SqliteDatabase:
 
     def _look_through(self) -> None:
         """Raise QueueError for a file that is another program's or visibly damaged, before anything is written."""
-        with self.reader() as connection, connection.begin():
-            if stored_revision(connection, str(self._path)) is None:
-                return
+        try:
+            with LogCheck(self._path) as log, _looking(self._path, with_log=log.exists) as connection:
+                self._check_tables(connection)
+                log.finish()
+        except DamagedLogError as error:
+            raise QueueError(f"the log {self._path}-wal of the queue is damaged{_ADVICE}") from error
+        except OSError as error:
+            raise QueueError(f"the queue {self._path} can't be read: {error.strerror}") from error
+
+    def _check_tables(self, connection: Connection) -> None:
+        if stored_revision(connection, str(self._path)) is not None:
             for table in _CHECKED:
                 found = connection.exec_driver_sql(f"PRAGMA quick_check({table})").scalar()
                 if found != "ok":
@@ -345,6 +354,21 @@ class SqliteDatabase:
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def _looking(path: Path, *, with_log: bool) -> Iterator[Connection]:
+    """
+    Lend a connection that changes neither the file nor its log.
+
+    The last one that may write would move the log into the file when it closes.
+    """
+    # Read as if nobody could change it, nothing is made beside the file. A log wants its index.
+    how = {"mode": "ro"} if with_log else {"immutable": "1"}
+    address = URL.create("sqlite", database=f"file:{quote(str(path))}", query={**how, "uri": "true"})
+    engine = create_engine(address, poolclass=NullPool, hide_parameters=True)
+    with engine.connect() as connection:
+        yield connection
 
 
 def path_of(url: URL) -> Path:
