@@ -80,8 +80,13 @@ def test_a_file_that_is_damaged_or_anothers_is_refused_in_a_sentence_and_left_as
     assert path.read_bytes() == others
 
 
-def test_garbage_for_a_log_hides_nothing_that_is_in_the_file(held, path, internal):
-    path.with_name(path.name + "-wal").write_bytes(random.Random(2).randbytes(50_000))
+def test_garbage_for_a_log_is_refused_and_hides_nothing_that_is_in_the_file(held, path, internal):
+    log = path.with_name(path.name + "-wal")
+    garbage = random.Random(2).randbytes(50_000)
+    log.write_bytes(garbage)
+    assert f"the log {log} of the queue is damaged" in refused(held)
+    assert log.read_bytes() == garbage
+    log.unlink()
     internal.start()
     held.start()
     until(lambda: len(internal.files()) == MESSAGES, "every message", 60)
