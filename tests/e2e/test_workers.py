@@ -150,14 +150,16 @@ def test_no_other_gateway_gets_the_file_before_the_last_worker_is_gone(sqlite_pa
     sqlite_pair.start()
     orphan = pids(sqlite_pair)[1]
     os.kill(orphan, signal.SIGSTOP)
-    sqlite_pair.program.kill()
-    until(lambda: not lives(pids(sqlite_pair)[2]), "the end of the other worker")
-    for door in ("https", "lines"):
-        sqlite_pair.tables[door]["listen"] = [f"tcp:{free_port()}:interface=127.0.0.1"]
-    second = sqlite_pair.launch()
-    until(lambda: not second.running, "its refusal")
-    assert "another mailgate has this queue open" in sqlite_pair.log
-    os.kill(orphan, signal.SIGCONT)
+    try:
+        sqlite_pair.program.kill()
+        until(lambda: not lives(pids(sqlite_pair)[2]), "the end of the other worker")
+        for door in ("https", "lines"):
+            sqlite_pair.tables[door]["listen"] = [f"tcp:{free_port()}:interface=127.0.0.1"]
+        second = sqlite_pair.launch()
+        until(lambda: not second.running, "its refusal")
+        assert "another mailgate has this queue open" in sqlite_pair.log
+    finally:
+        os.kill(orphan, signal.SIGCONT)
     until(lambda: not lives(orphan), "the end of the orphan")
     sqlite_pair.start()
     sqlite_pair.stop()
