@@ -109,6 +109,7 @@ def main() -> None:
         with socket.socket(fileno=CONTROL) as end:
             say(end, Failed(str(error)))
         _exit(1)
+    reactor.addSystemEventTrigger("before", "shutdown", _heed_no_more)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     link.connect(gateway)
     reactor.run()
@@ -120,6 +121,12 @@ def _exit(status: int) -> None:
     with suppress(OSError):
         sys.stdout.flush()
     os._exit(status)
+
+
+def _heed_no_more() -> None:
+    """Ignore the second signal of a stop that is told to all processes, and to each by the supervisor."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _service(gateway: Gateway, ports: list[AdoptedPorts]) -> Service:

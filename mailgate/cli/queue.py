@@ -1,6 +1,5 @@
 """``mailgate queue``: looking after the queue's database."""
 
-import time
 from datetime import datetime
 
 import click
@@ -71,8 +70,9 @@ def held(config: str | None) -> None:
 def retry(config: str | None, ids: tuple[str, ...]) -> None:
     """Let messages on hold be delivered once more, at the risk of a repeat; a running gateway does it at once."""
     try:
-        with _database(config).beside() as connection:
-            unknown = retry_messages(connection, ids, time.time())
+        database = _database(config)
+        with database.beside() as connection:
+            unknown = retry_messages(connection, ids, reactor.seconds() + database.ahead)
     except QueueError as error:
         raise click.ClickException(str(error)) from error
     if unknown:

@@ -114,7 +114,9 @@ class Claimer:
 
     def _due(self, moment: float | None) -> None:
         if self._running and not self._looking:
-            self._arm(self._clock.seconds() + POLL if moment is None else moment)
+            now = self._clock.seconds()
+            # What is due and was not to be had is another gateway's, which may be at it right now.
+            self._arm(now + POLL if moment is None else max(moment, now + AFTER_FAILURE if moment <= now else now))
 
     def _not_known(self, failure: Failure) -> None:
         self._journal.record("delivery.claim_failed", reason=str(failure.value))

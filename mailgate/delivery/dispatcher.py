@@ -34,6 +34,8 @@ GRACE = 30.0
 SETTLE_GRACE = 5.0
 """Seconds after that for the queue to take the outcomes."""
 
+_LOST = Reply(554, "5.3.0", "the gateway's queue was damaged and holds only a part of the message")
+
 _log = Logger()
 
 
@@ -125,6 +127,10 @@ class Dispatcher:
         self._work.add(claim)
         if not self._running:
             self._give_back(claim)
+        elif claim.damaged:
+            self._settle(claim, tuple(Outcome(each.position, Status.FAILED, _LOST) for each in claim.recipients))
+        elif claim.on_hold and not self._expired(claim):
+            self._hold_on(claim)
         elif claim.on_hold or self._expired(claim):
             reply = Reply(554, "5.4.7", self._why_expired(claim))
             outcomes = tuple(Outcome(each.position, Status.EXPIRED, reply) for each in claim.recipients)
@@ -156,7 +162,7 @@ class Dispatcher:
 
     def _why_expired(self, claim: Claim) -> str:
         if claim.on_hold:
-            return "the message was on hold until it expired: it may have been delivered"
+            return "the message was on hold, because the outcome of an attempt was unknown, until it expired"
         return f"the message expired before it could be delivered. {self._route.trouble}".strip(". ")
 
     def _attempted(self, attempt: Attempt, claim: Claim) -> None:
@@ -232,6 +238,13 @@ class Dispatcher:
                 if due_at is None or outcome.status is not Status.DEFERRED
                 else round(due_at - now),
             )
+
+    def _hold_on(self, claim: Claim) -> None:
+        """Leave what is on hold until it expires: the queue's clock has come to that before the calendar."""
+        due_at = self._clock.seconds() + claim.expires_at - self._wall()
+        released = self._queue.release([claim.id], due_at)
+        released.addErrback(self._report, "delivery.release_failed")
+        released.addCallback(self._released, [claim.id])
 
     def _give_back(self, claim: Claim) -> None:
         if not self._to_release:

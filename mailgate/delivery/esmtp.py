@@ -73,7 +73,7 @@ class SmtpConnection(StartingSession):
         It fires after the whole transaction, or the last of several, when the connection is idle again or of no
         more use.
         """
-        self.heard_at = self._clock.seconds() + len(claim.content) / self._timeouts.octets_per_second
+        self.heard_at = self._clock.seconds()
         result = self._result = Deferred()
         offered = self._extensions
         if self._habits.refuses_bdat:
@@ -151,6 +151,8 @@ class SmtpConnection(StartingSession):
                 allowance = handover.size / self._timeouts.octets_per_second
                 self._deadline = self._clock.seconds() + self._timeouts.whole_transaction + allowance
             self.transport.write(octets)
+            if handover.stage is Stage.CONTENT:
+                self.heard_at = self._clock.seconds() + handover.size / self._timeouts.octets_per_second
         elif handover.stage is Stage.DONE:
             self._finish(handover)
 

@@ -80,7 +80,7 @@ class Handover:
 
     def _begin(self) -> Transaction:
         batch = self._batch()
-        self._left = [recipient for recipient in self._left if recipient not in batch]
+        self._left = self._left[len(batch) :]
         again = self.transactions > 0
         return Transaction(self._claim, tuple(batch), self._extensions, self._host, again=again)
 
@@ -110,16 +110,6 @@ class Handover:
             self._outcomes[recipient.position] = Outcome(recipient.position, status, reply)
         return False
 
-    def _batch(self) -> dict[PendingRecipient, None]:
+    def _batch(self) -> list[PendingRecipient]:
         """Return as many of those left as the server takes at once, in their order."""
-        most, most_domains = self._extensions.most_recipients, self._extensions.most_domains
-        batch: dict[PendingRecipient, None] = {}
-        domains: set[str] = set()
-        for recipient in self._left:
-            if most is not None and len(batch) >= most:
-                break
-            domain = recipient.address.rpartition("@")[2].lower()
-            if domain in domains or most_domains is None or len(domains) < most_domains:
-                domains.add(domain)
-                batch[recipient] = None
-        return batch
+        return self._left[: self._extensions.most_recipients]

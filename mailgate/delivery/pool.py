@@ -199,6 +199,8 @@ class Pool(Generic[C]):
                         self._members[connection].uses += 1
                         self.lent.add(connection)
                         self._waiting.popleft().callback(connection)
+                    else:
+                        connection.close()
                 else:
                     opening = self._connect()
                     self._opening.add(opening)

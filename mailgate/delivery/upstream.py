@@ -46,6 +46,7 @@ class Upstream:
         self._journal = journal
         self._troubles = 0
         self._silent = False
+        self._probe: SmtpConnection | None = None
         self._closing = False
 
     @property
@@ -65,8 +66,10 @@ class Upstream:
 
     def acquire(self, client: str) -> Deferred[SmtpConnection]:
         """Lend a connection for a message of the client; fails as Pool says."""
+        probing = not self._health.open
         self._health.admit()
-        return self._pool.acquire(client)
+        lent = self._pool.acquire(client)
+        return lent.addCallback(self._remember) if probing else lent
 
     def release(self, connection: SmtpConnection, attempt: Attempt) -> None:
         """Take a connection back, and learn from what became of the message."""
@@ -74,7 +77,7 @@ class Upstream:
         if attempt.stale:
             self._health.withdraw()
         elif attempt.trouble:
-            self._in_trouble(attempt.trouble, now)
+            self._in_trouble(attempt.trouble, connection, now)
         else:
             self._works(attempt, now)
         self._pool.release(connection)
@@ -91,13 +94,9 @@ class Upstream:
 
     def watch(self) -> None:
         """Leave the upstream alone if it has said nothing on any connection for long, and messages wait for it."""
-        if self._silent or not self._health.open or not self._pool.waiting:
-            return
-        heard_at = max((connection.heard_at for connection in self._pool.lent), default=None)
-        if heard_at is None or self._clock.seconds() - heard_at < SILENCE:
-            return
-        self._silent = True
-        self._leave_alone(f"no reply on any connection for {SILENCE:.0f} s")
+        if self._health.open and self._pool.waiting and 0 < self._pool.busy == self._hung:
+            self._silent = True
+            self._leave_alone(f"no reply on any connection for {SILENCE:.0f} s")
         self._adjust()
 
     def close(self) -> Deferred[None]:
@@ -124,16 +123,29 @@ class Upstream:
         else:
             self._allowance.succeeded(now)
 
-    def _in_trouble(self, reason: str, now: float) -> None:
+    def _remember(self, connection: SmtpConnection) -> SmtpConnection:
+        self._probe = connection
+        return connection
+
+    def _in_trouble(self, reason: str, connection: SmtpConnection, now: float) -> None:
+        if not self._health.open and connection is not self._probe:
+            # Old business of a closed upstream proves nothing: the probe decides.
+            return
         self._troubles += 1
         if self._troubles >= TROUBLES or not self._health.open:
             self._leave_alone(reason)
         else:
             self._allowance.overloaded(now)
 
+    @property
+    def _hung(self) -> int:
+        """How many connections in use have said nothing for long."""
+        now = self._clock.seconds()
+        return sum(now - connection.heard_at >= SILENCE for connection in self._pool.lent)
+
     def _adjust(self) -> None:
-        # With every connection taken and silent, a probe needs one more.
-        self._pool.allow(self._allowance.connections + (1 if self._silent else 0))
+        # What hangs is of no use, and may do so for ten minutes: it must not keep others from the upstream.
+        self._pool.allow(self._allowance.connections + min(self._hung, self._pool.most))
 
     def _leave_alone(self, reason: str) -> None:
         if self._closing or not self._health.failed():

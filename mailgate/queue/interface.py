@@ -128,7 +128,7 @@ class Claim:
     A message this gateway holds the lease of: nobody else delivers it until the lease ends.
 
     `attempts` counts the settled ones; `recipients` are those still without a final outcome. `on_hold` tells that
-    it isn't to be tried again: it has expired.
+    it isn't to be tried again by itself; `damaged` that the queue has lost its content.
     """
 
     id: str
@@ -143,6 +143,7 @@ class Claim:
     created_at: float
     expires_at: float
     on_hold: bool = False
+    damaged: bool = False
 
     @classmethod
     def of(cls, message: NewMessage) -> "Claim":

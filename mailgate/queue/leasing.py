@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from mailgate.model.outcome import Outcome, Reply, Status
-from mailgate.queue.interface import LEASE_SECONDS, Claim, PendingRecipient, Settlement
+from mailgate.model.outcome import Status
+from mailgate.queue.interface import LEASE_SECONDS, Claim, PendingRecipient
 from mailgate.queue.schema import CONTENTS, MESSAGES, RECIPIENTS, WAITING
-from mailgate.queue.settling import OPEN, settle
+from mailgate.queue.settling import OPEN
 from mailgate.queue.turns import queue_up
 
 CLAIM_LIMIT = 500
@@ -16,8 +16,6 @@ CLAIM_LIMIT = 500
 
 CLAIM_OCTETS = 32 * 1024 * 1024
 """The contents that one claim brings into memory at most, unless the first message alone is larger."""
-
-_LOST = Reply(554, "5.3.0", "the gateway's queue was damaged and holds only a part of the message")
 
 _NEXT = (
     sa.select(MESSAGES.c.id, MESSAGES.c.size)
@@ -47,7 +45,7 @@ _CLAIMED = (
         MESSAGES.c.on_hold,
         CONTENTS.c.content,
     )
-    .join(CONTENTS, CONTENTS.c.message == MESSAGES.c.id)
+    .join(CONTENTS, CONTENTS.c.message == MESSAGES.c.id, isouter=True)
     .where(MESSAGES.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
 _PENDING = (
@@ -98,8 +96,8 @@ def claim(
     """
     Lease up to `limit` messages that are due at `now` to the owner `lease`, in the order of their turns.
 
-    Those whose leases have ended are taken over unless `take_over` is False. What a salvaged database holds only
-    in part fails here, for that reason, and keeps nothing else back.
+    Those whose leases have ended are taken over unless `take_over` is False. Where a salvaged database lacks a
+    content, the claim is marked so; a message without any recipient is closed.
     """
     queue_up(connection, now, take_over=take_over)
     ids = _within_budget(connection.execute(_NEXT, {"limit": min(limit, CLAIM_LIMIT)}))
@@ -112,8 +110,9 @@ def claim(
     for message, position, address in connection.execute(_PENDING, {"ids": ids}):
         pending[message].append(PendingRecipient(position, address))
     rows = {row.id: row for row in connection.execute(_CLAIMED, {"ids": ids})}
-    whole = {each: None for each in ids if each in rows and pending[each]}
-    _fail(connection, {each: pending[each] for each in ids if each not in whole}, lease, now)
+    closed = [{"of": each, "now": now} for each in ids if not pending[each]]
+    if closed:
+        connection.execute(_CLOSE, closed)
     return [
         Claim(
             id=each,
@@ -121,30 +120,18 @@ def claim(
             client=rows[each].client,
             sender=rows[each].sender,
             recipients=tuple(pending[each]),
-            content=rows[each].content,
+            content=rows[each].content or b"",
             eight_bit=rows[each].eight_bit,
             smtputf8=rows[each].smtputf8,
             attempts=rows[each].attempts,
             created_at=rows[each].created_at,
             expires_at=rows[each].expires_at,
             on_hold=rows[each].on_hold,
+            damaged=rows[each].content is None,
         )
-        for each in whole
+        for each in ids
+        if pending[each]
     ]
-
-
-def _fail(connection: Connection, partial: dict[str, list[PendingRecipient]], lease: str, now: float) -> None:
-    """Settle what can't be delivered as it isn't all there; what has no recipient to tell it of is only closed."""
-    settlements = [
-        Settlement(each, tuple(Outcome(who.position, Status.FAILED, _LOST) for who in recipients), now, None)
-        for each, recipients in partial.items()
-        if recipients
-    ]
-    if settlements:
-        settle(connection, settlements, lease, now)
-    closed = [{"of": each, "now": now} for each, recipients in partial.items() if not recipients]
-    if closed:
-        connection.execute(_CLOSE, closed)
 
 
 def _within_budget(due: Iterable[Row[str, int]]) -> list[str]:

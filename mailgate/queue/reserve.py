@@ -38,7 +38,8 @@ class Reserve:
 
         Or use `whatever_is_left`: what a gateway frees when it stops is what it needs to start again.
         """
-        if self._taken:
+        if self._taken and not whatever_is_left:
+            # As far as this process knows: another one of the gateway may have given it up, and takes it again.
             return
         with suppress(OSError):
             size = self.size

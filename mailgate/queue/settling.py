@@ -15,7 +15,7 @@ OPEN = tuple(status.value for status in Status if not status.final)
 """The statuses of recipients that still wait for a final outcome."""
 
 _HELD = (
-    sa.select(MESSAGES.c.id, RECIPIENTS.c.position, RECIPIENTS.c.status)
+    sa.select(MESSAGES.c.id, RECIPIENTS.c.position, RECIPIENTS.c.status, RECIPIENTS.c.updated_at)
     .join(RECIPIENTS, RECIPIENTS.c.message == MESSAGES.c.id)
     .where(
         MESSAGES.c.id.in_(sa.bindparam("ids", expanding=True)),
@@ -104,9 +104,11 @@ def settle(
     One whose notice is stored was recorded before: its commit succeeded, and nobody heard of it.
     """
     held: dict[str, dict[int, str]] = {}
+    since: dict[str, dict[int, float]] = {}
     ids = list({settlement.id for settlement in settlements})
-    for message, position, status in connection.execute(_HELD, {"ids": ids, "held": lease}):
+    for message, position, status, updated_at in connection.execute(_HELD, {"ids": ids, "held": lease}):
         held.setdefault(message, {})[position] = status
+        since.setdefault(message, {})[position] = updated_at
     notices = [each.notice for each in settlements if each.notice is not None]
     told_before = already_stored(connection, notices) if notices else frozenset()
     results: list[bool | QueueError] = []
@@ -120,6 +122,10 @@ def settle(
         try:
             status = _resulting_status(settlement, recipients)
         except ValueError as error:
+            if _is_recorded(settlement, recipients, since[settlement.id]):
+                # It was committed when its answer got lost, and the rest of the message is leased once more.
+                results.append(True)
+                continue
             results.append(QueueError(f"message {settlement.id} can't be settled so: {error}"))
             continue
         del held[settlement.id]
@@ -127,6 +133,13 @@ def settle(
         results.append(True)
     changes.write(connection, lease)
     return results
+
+
+def _is_recorded(settlement: Settlement, statuses: dict[int, str], since: dict[int, float]) -> bool:
+    return bool(settlement.outcomes) and all(
+        statuses.get(outcome.position) == outcome.status.value and since[outcome.position] == settlement.settled_at
+        for outcome in settlement.outcomes
+    )
 
 
 def _resulting_status(settlement: Settlement, recipients: dict[int, str]) -> Status:

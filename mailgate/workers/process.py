@@ -104,7 +104,8 @@ class WorkerProcess(ProcessProtocol):
             closing.callback(os.close, nothing)
             descriptors: dict[int, int | str] = {0: nothing, 1: "r", 2: "r", CONTROL: theirs.fileno(), HELLO: told}
             descriptors |= dict(enumerate(inherited, start=RATES))
-            command = [sys.executable, "-m", "mailgate.worker", str(self.number)]
+            # Nothing of the folder that it runs in may take the place of a module: it has the keys.
+            command = [sys.executable, "-P", "-m", "mailgate.worker", str(self.number)]
             # None is the supervisor's own environment.
             self._reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=descriptors)
             undoing.pop_all()

@@ -19,6 +19,9 @@ from mailgate.workers.process import FIRST_PORT, Reactor, WorkerProcess
 from mailgate.workers.share import Hello
 from mailgate.workers.sharing import count_rows, forget_column, rate_rows
 
+TURN_SECONDS = 0.05
+"""Between asking one worker to make room for a client and asking the next."""
+
 STEADY_SECONDS = 10.0
 """A worker that has lived for so long is restarted at once; one that has not, after a wait that doubles."""
 
@@ -131,7 +134,12 @@ class Workers:
         return [post.worker for post in self._posts.values() if post.worker is not None]
 
     def _put_together(self, reports: Sequence[Report | None], asked: Sequence[WorkerProcess]) -> Whole:
-        told = {worker.number: report for worker, report in zip(asked, reports, strict=True) if report is not None}
+        # What one has told that died since is counted with the dead.
+        told = {
+            worker.number: report
+            for worker, report in zip(asked, reports, strict=True)
+            if report is not None and worker.serving
+        }
         silent = [worker for worker in asked if worker.number not in told and worker.serving]
         # What a silent one has counted before is no less true now.
         before = [counters(worker.last.metrics) for worker in silent if worker.last is not None]
@@ -176,6 +184,11 @@ class Workers:
         try:
             self._spawn(number).listen()
         except OSError as error:
+            worker = self._posts[number].worker
+            if worker is not None:
+                # It runs and can't be listened to; its end brings the next one.
+                worker.signal_with("KILL")
+                return
             # No memory, or no descriptor: that may pass.
             wait = self._longer(number)
             self._journal.record(
@@ -195,10 +208,14 @@ class Workers:
         self._journal.record("worker.started", worker=worker.number, pid=worker.pid)
 
     def crowded(self, worker: WorkerProcess, client: str) -> None:
-        """Have the other workers make room for a client."""
-        for other in self._living:
-            if other is not worker:
-                other.say(Crowded(client))
+        """Have the other workers make room for a client, one after the other, so that only one does."""
+        others = [other for other in self._living if other is not worker]
+        for place, other in enumerate(others):
+            self._reactor.callLater(place * TURN_SECONDS, self._pass_on, other, client)
+
+    def _pass_on(self, worker: WorkerProcess, client: str) -> None:
+        if worker in self._living:
+            worker.say(Crowded(client))
 
     def ended(self, worker: WorkerProcess) -> None:
         """Put what a worker leaves behind in order, and have another one take its place."""

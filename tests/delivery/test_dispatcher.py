@@ -512,11 +512,27 @@ def test_an_unknown_outcome_can_be_held_until_it_expires(make_world):
     world.server.sending[0].answer(LATER, unknown=True, trouble="the connection broke")
     [settlement] = world.queue.settled[message.id]
     assert (settlement.on_hold, settlement.due_at) == (True, message.expires_at)
-    world.dispatcher.deliver(world.queue.store(replace(message, on_hold=True), lease=True))
+    held = replace(message, on_hold=True)
+    world.dispatcher.deliver(world.queue.store(held, lease=True))
+    assert world.queue.due[message.id] == message.expires_at
+    world.set_by = message.expires_at - world.clock.seconds()
+    world.queue.due.clear()
+    world.dispatcher.deliver(world.queue.store(held, lease=True))
     assert len(world.server.received) == 1
     [outcome] = world.queue.settled[message.id][1].outcomes
     assert outcome.status is Status.EXPIRED
-    assert outcome.reply.text == "the message was on hold until it expired: it may have been delivered"
+    assert outcome.reply.text == (
+        "the message was on hold, because the outcome of an attempt was unknown, until it expired"
+    )
+
+
+def test_what_the_queue_has_lost_a_part_of_fails_for_that_reason_and_is_told(world):
+    world.bounces["sensor"] = Address("ops", "x.kr")
+    world.dispatcher.deliver(world.queue.store(world.message(damaged=True), lease=True))
+    [failed] = world.journal.named("delivery.failed")
+    assert failed["text"] == "the gateway's queue was damaged and holds only a part of the message"
+    assert len(world.journal.named("bounce.queued")) == 1
+    assert all(claim.sender == "" for claim in world.server.received)
 
 
 def test_what_is_known_is_not_held(make_world):

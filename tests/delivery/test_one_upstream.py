@@ -14,6 +14,7 @@ from mailgate.delivery.upstream import SILENCE, TROUBLES, Upstream
 from mailgate.model.outcome import Outcome, Reply, Status
 
 WELL = Attempt(outcomes=(Outcome(0, Status.ACCEPTED, Reply(250, "2.0.0", "queued")),))
+OVERLOADED = Reply(451, "4.3.2", "too much to do")
 BROKEN = Attempt(outcomes=(Outcome(0, Status.DEFERRED, None),), trouble="the connection broke")
 
 
@@ -197,3 +198,56 @@ def test_after_an_outage_it_is_met_gently(world):
         world.clock.advance(1)
         world.end(WELL)
     assert seen == [1, 2, 4, 8, 10, 10]
+
+
+def test_what_hangs_keeps_nobody_from_an_upstream_that_works_again(world):
+    """Cut by its load, then silent on all connections but new ones."""
+    world.ask(40)
+    world.open()
+    world.upstream.release(world.lent.pop(), Attempt(outcomes=(Outcome(0, Status.DEFERRED, OVERLOADED),)))
+    hung = world.lent[:]
+    world.clock.advance(SILENCE)
+    world.upstream.watch()
+    assert not world.upstream.open
+    world.turned_away.clear()
+    world.clock.advance(1)
+    world.ask()
+    world.open()
+    del world.lent[: len(hung)]
+    for _ in range(5):
+        assert world.lent
+        world.end(WELL)
+        world.ask()
+        world.open()
+        world.clock.advance(1)
+    assert world.upstream.open
+
+
+def test_old_business_doesnt_outvote_the_probe(world):
+    world.ask(2 * TROUBLES)
+    world.open()
+    old = world.lent[:]
+    world.lent.clear()
+    for connection in old[:TROUBLES]:
+        connection.close()
+        world.upstream.release(connection, BROKEN)
+    world.clock.advance(1)
+    world.ask()
+    world.open()
+    for connection in old[TROUBLES:]:
+        connection.close()
+        world.upstream.release(connection, BROKEN)
+    world.end(WELL)
+    assert world.upstream.open
+
+
+def test_an_idle_connection_that_is_of_no_use_any_more_makes_room(world):
+    world.ask()
+    world.open()
+    [connection] = world.lent
+    world.end(WELL)
+    connection.idle = False
+    world.ask()
+    world.open()
+    assert world.lent != [connection]
+    assert connection.lost.called

@@ -58,6 +58,11 @@ class ClientConnections(Generic[T]):
         self.counts.add(client)
         return True
 
+    def relieve(self, client: str, now: float) -> None:
+        """Make room, unless the client has room by now."""
+        if self.counts.of(client) >= self.most:
+            self.make_room(client, now)
+
     def make_room(self, client: str, now: float) -> bool:
         """Let the connection of the client that is silent for longest give way; return False where none can."""
         silent = _silent_longest(self._of.get(client, []), now)

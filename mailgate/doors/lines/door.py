@@ -77,7 +77,7 @@ class LineDoor:
 
     def make_room(self, client: str) -> None:
         """Close a connection of the client that is silent, if there is one, for one at another process."""
-        self._desk.clients.make_room(client, self._desk.clock.seconds())
+        self._desk.clients.relieve(client, self._desk.clock.seconds())
 
 
 def make_line_door(

@@ -20,9 +20,8 @@ class Extensions:
         pipelining: PIPELINING (RFC 2920).
         chunking: CHUNKING (RFC 3030).
         dsn: DSN (RFC 3461).
-        most_recipients, most_domains, most_transactions: RCPTMAX, RCPTDOMAINMAX and MAILMAX of LIMITS (RFC 9422):
-            recipients and their different domains in one transaction, transactions over one connection; None where
-            the server names no limit.
+        most_recipients, most_transactions: RCPTMAX and MAILMAX of LIMITS (RFC 9422): recipients of a transaction,
+            transactions over one connection; None where the server names no limit.
         starttls: STARTTLS (RFC 3207).
         auth: mechanisms of AUTH (RFC 4954) in upper case.
 
@@ -35,7 +34,6 @@ class Extensions:
     chunking: bool = False
     dsn: bool = False
     most_recipients: int | None = None
-    most_domains: int | None = None
     most_transactions: int | None = None
     starttls: bool = False
     auth: frozenset[str] = frozenset()
@@ -63,7 +61,6 @@ def parse_extensions(lines: Sequence[bytes]) -> Extensions:
         chunking="CHUNKING" in offered,
         dsn="DSN" in offered,
         most_recipients=limits.get("RCPTMAX"),
-        most_domains=limits.get("RCPTDOMAINMAX"),
         most_transactions=limits.get("MAILMAX"),
         starttls="STARTTLS" in offered,
         auth=frozenset(offered.get("AUTH", ())),

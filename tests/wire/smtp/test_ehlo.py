@@ -27,7 +27,6 @@ def test_every_extension_is_read_in_any_case():
         chunking=True,
         dsn=True,
         most_recipients=100,
-        most_domains=3,
         most_transactions=999999,
         starttls=True,
         auth=frozenset({"PLAIN", "LOGIN"}),
