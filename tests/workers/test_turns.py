@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from sqlalchemy import text
+from twisted.internet.task import Clock
 
 from mailgate.queue.sqlite import SqliteDatabase
 from mailgate.workers.memory import make_memory, own_description
@@ -16,7 +17,8 @@ import sys
 from pathlib import Path
 from mailgate.queue.sqlite import SqliteDatabase
 from mailgate.workers.memory import own_description
-database = SqliteDatabase(Path(sys.argv[1]))
+from twisted.internet.task import Clock
+database = SqliteDatabase(Path(sys.argv[1]), Clock(), Clock().seconds)
 database.join(own_description(int(sys.argv[2])))
 with database.turn():
     print("mine", flush=True)
@@ -26,8 +28,9 @@ with database.turn():
 
 def test_a_turn_is_waited_for_and_ends_with_its_process(tmp_path: Path):
     path, turn = tmp_path / "mail.db", make_memory("turn")
-    owner = SqliteDatabase(path)
-    owner.open(0.0)
+    clock = Clock()
+    owner = SqliteDatabase(path, clock, clock.seconds)
+    owner.open()
     other = subprocess.Popen(
         [sys.executable, "-c", HOLDING, str(path), str(turn)],
         pass_fds=(turn,),
@@ -37,7 +40,7 @@ def test_a_turn_is_waited_for_and_ends_with_its_process(tmp_path: Path):
     )
     with other:
         assert other.stdout.readline() == b"mine\n"
-        database, done = SqliteDatabase(path), Event()
+        database, done = SqliteDatabase(path, clock, clock.seconds), Event()
         own = own_description(turn)
         database.join(own)
 
