@@ -13,6 +13,8 @@ from harness.load import Stream
 from harness.shared import upgrade
 from harness.waiting import until
 
+from mailgate.queue.schema import REVISION
+
 FAILOVER_ROUNDS = int(os.environ.get("MAILGATE_FAILOVER_ROUNDS", "1"))
 
 
@@ -39,7 +41,7 @@ def test_a_gateway_starts_on_a_database_that_was_made_ready(shared, internal):
     assert program.stop() == 1
     assert "is empty; make it ready with: mailgate queue upgrade" in program.printed
     assert "Traceback" not in program.printed
-    assert upgrade(shared) == "The queue has the schema 0001.\n"
+    assert upgrade(shared) == f"The queue has the schema {REVISION}.\n"
     shared.start()
     with shared.client() as client:
         assert client.submit(message()).status == 202

@@ -199,7 +199,8 @@ class Session:
             self._does("refuses EHLO for good", lambda: self._leave("554 5.7.1 never\r\n"))
             self._does("garbage for EHLO", self._garbage)
             self._does("endless EHLO", self._endless)
-        offered = ["hostile.example.com", "ENHANCEDSTATUSCODES", "CHUNKING", "SMTPUTF8"]
+        offered = ["hostile.example.com", "ENHANCEDSTATUSCODES", "SMTPUTF8"]
+        offered += ["CHUNKING"] if self._chance.random() < 0.5 else []
         if not secure:
             offered += [] if self._does("offers no STARTTLS") else ["STARTTLS"]
         else:
@@ -250,20 +251,39 @@ class Session:
             verb = line[:4].upper()
             if verb == "RCPT":
                 self._recipient(line, trick, recipients, sender=sender)
-            elif verb == "DATA":
-                if not sender or not recipients:
-                    self._say("503 5.5.1 nobody to send it to")
-                    return
-                break
-            else:
-                self._say("250 2.0.0 forgotten")
+            elif verb == "BDAT":
+                size = int(line.split()[1])
+                # What is for DATA is for the one command that there is.
+                trick = trick.replace(" at DATA", " at the dot")
+                self._take(sender, recipients, trick, lambda size=size: self._read_octets(size))
                 return
+            elif verb == "DATA":
+                if self._goes_on(trick, sender=sender, recipients=recipients):
+                    self._take(sender, recipients, trick, self._read_content)
+                return
+            else:
+                self._say("250 2.0.0 forgotten" if verb == "RSET" else "500 5.5.1 unknown")
+                return
+
+    def _goes_on(self, trick: str, *, sender: bool, recipients: Sequence[str]) -> bool:
+        """Answer DATA; tell whether the message may come."""
+        if not sender or not recipients:
+            self._say("503 5.5.1 nobody to send it to")
+            return False
         if trick == "250 to DATA":
             self._say("250 2.0.0 I have it already")
             self._rest()
-        if not self._answer("DATA", trick, "354 go on"):
+        return self._answer("DATA", trick, "354 go on")
+
+    def _take(self, sender: bool, recipients: Sequence[str], trick: str, read: Callable[[], bytes]) -> None:  # noqa: FBT001
+        if trick == "drops in mid-content":
+            self._read_some()
+            self._leave()
+        content = read()
+        if not sender or not recipients:
+            self._say("503 5.5.1 nobody to send it to")
             return
-        self._content(recipients, trick)
+        self._content(content, recipients, trick)
         if trick == "says 421 when idle":
             self._leave("421 4.4.2 too quiet\r\n")
         if trick == "leaves when idle":
@@ -280,11 +300,7 @@ class Session:
         elif self._answer("RCPT", trick if not recipients else "", "250 2.1.5 fine"):
             recipients.append(line.partition("<")[2].partition(">")[0])
 
-    def _content(self, recipients: Sequence[str], trick: str) -> None:
-        if trick == "drops in mid-content":
-            self._read_some()
-            self._leave()
-        content = self._read_content()
+    def _content(self, content: bytes, recipients: Sequence[str], trick: str) -> None:
         found = re.search(rb"^Message-ID:\s*(\S+)", content, re.MULTILINE | re.IGNORECASE)
         assert found is not None
         told = not trick.startswith("stores and")
@@ -389,6 +405,12 @@ class Session:
             tail = (tail + self._buffer)[-5:]
         self._buffer = b""
         return b"".join(pieces)
+
+    def _read_octets(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._read_some()
+        content, self._buffer = self._buffer[:size], self._buffer[size:]
+        return content
 
     def _read_some(self) -> None:
         octets = self._socket.recv(65536)
