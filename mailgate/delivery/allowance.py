@@ -46,9 +46,10 @@ class Allowance:
         self._cut(min(opened, self.connections), now)
 
     def restart(self, now: float) -> None:
-        """Begin with one connection: the upstream has just come back, and everybody waits for it."""
+        """Begin with two connections: the upstream has just come back, and everybody waits for it."""
         self._proven = self._limit
-        self.connections = 1
+        # With a single one, a message that takes long would hold up all others.
+        self.connections = min(2, self._limit)
         self._grown_at = now
 
     def _cut(self, connections: int, now: float) -> None:

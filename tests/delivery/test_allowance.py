@@ -53,7 +53,7 @@ def test_after_an_outage_it_doubles_with_each_second_of_success():
     for tenths in range(0, 51, 5):
         allowance.succeeded(100.0 + tenths / 10)
         seen.append(allowance.connections)
-    assert seen == [1, 1, 2, 2, 4, 4, 8, 8, 10, 10, 10]
+    assert seen == [2, 2, 4, 4, 8, 8, 10, 10, 10, 10, 10]
 
 
 def test_where_one_was_too_many_it_tries_again_now_and_then():
