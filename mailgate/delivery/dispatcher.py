@@ -129,7 +129,7 @@ class Dispatcher:
             self._give_back(claim)
         elif claim.damaged:
             self._settle(claim, tuple(Outcome(each.position, Status.FAILED, _LOST) for each in claim.recipients))
-        elif claim.on_hold and not self._expired(claim):
+        elif claim.on_hold and self._wall() < claim.expires_at:
             self._hold_on(claim)
         elif claim.on_hold or self._expired(claim):
             reply = Reply(554, "5.4.7", self._why_expired(claim))

@@ -510,7 +510,7 @@ def test_an_unknown_outcome_can_be_held_until_it_expires(make_world):
     world.server.sending[0].answer(LATER, unknown=True, trouble="the connection broke")
     [settlement] = world.queue.settled[message.id]
     assert (settlement.on_hold, settlement.due_at) == (True, message.expires_at)
-    held = replace(message, on_hold=True)
+    held = replace(message, on_hold=True, attempts=1)
     world.dispatcher.deliver(world.queue.store(held, lease=True))
     assert world.queue.due[message.id] == message.expires_at
     world.set_by = message.expires_at - world.clock.seconds()
