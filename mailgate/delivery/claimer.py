@@ -15,7 +15,7 @@ POLL = 5.0
 """The longest time between two looks, in seconds, for what other gateways leave behind."""
 
 AFTER_FAILURE = 1.0
-"""Seconds after which a claim that failed is tried again with half as many messages."""
+"""Seconds until the next claim after one that failed, which asks for half as many, or found what is due taken."""
 
 SHORTEST_WAIT = 0.1
 """Between two looks of which the first found nothing, in seconds."""
@@ -33,7 +33,7 @@ class Taker(Protocol):
         """Return how many messages may be claimed now."""
 
     def room_at(self) -> float:
-        """Return the moment that brings room by itself, in seconds since the epoch; infinite where none does."""
+        """Return the moment that brings room by itself, by the clock; infinite where none does."""
 
     def deliver(self, claim: Claim) -> None:
         """Work on a claimed message."""
@@ -115,8 +115,12 @@ class Claimer:
     def _due(self, moment: float | None) -> None:
         if self._running and not self._looking:
             now = self._clock.seconds()
-            # What is due and was not to be had is another gateway's, which may be at it right now.
-            self._arm(now + POLL if moment is None else max(moment, now + AFTER_FAILURE if moment <= now else now))
+            if moment is None:
+                moment = now + POLL
+            elif moment <= now:
+                # What is due and was not to be had is another gateway's, which may be at it right now.
+                moment = now + AFTER_FAILURE
+            self._arm(moment)
 
     def _not_known(self, failure: Failure) -> None:
         self._journal.record("delivery.claim_failed", reason=str(failure.value))

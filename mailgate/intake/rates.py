@@ -9,7 +9,7 @@ _MANY = 10_000
 
 
 class RateKeeper(Protocol):
-    """What is left of each client's rate; times are seconds since the epoch."""
+    """What is left of each client's rate; times are in seconds of a steady clock."""
 
     def take(self, client: str, rate: Rate, now: float) -> float:
         """Take one message from the client's rate; return 0, or the seconds to wait where none is left."""

@@ -20,7 +20,15 @@ from mailgate.queue.leasing import release_everyones
 from mailgate.queue.migrate import stored_revision, upgrade
 from mailgate.queue.reserve import Reserve
 from mailgate.queue.schema import REVISION
-from mailgate.queue.sqlite_log import DamagedLogError, LogCheck
+from mailgate.queue.sqlite_file import (
+    ADVICE,
+    check_file,
+    check_length,
+    file_status,
+    lock_file,
+    look_through,
+    make_file,
+)
 
 BUSY_SECONDS = 5.0
 """How long a transaction waits for another process that holds the file's write lock."""
@@ -60,16 +68,6 @@ _RESTART_SECONDS = 1.0
 """The least time between two tries to let the log begin anew on a full disk."""
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-_ADVICE = "; it is left as it is: salvage it, or name another file (docs/operations.md)"
-
-_CHECKED = ("messages", "recipients", "idempotency_keys", "usage")
-"""The tables that every step walks, with their indexes. Contents are left out: they make up the file's size."""
-
-_MAGIC = b"SQLite format 3\0"
-"""What every SQLite file but an empty one begins with (the file format's section 1.3.1)."""
-
-_HEADER = 100
 
 _READS_ONLY = "mailgate_reads_only"
 
@@ -121,16 +119,7 @@ class SqliteDatabase:
 
     def check(self) -> None:
         """Look at the directory and the file, if it is there, without touching either. Raises QueueError."""
-        _check_directory(self._path)
-        try:
-            head = _head(self._path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise QueueError(f"the queue {self._path} can't be read: {error.strerror}") from error
-        if head[: len(_MAGIC)] not in (b"", _MAGIC):
-            raise QueueError(f"the queue {self._path} is not an SQLite database{_ADVICE}")
-        _check_length(self._path)
+        check_file(self._path)
 
     def open(self) -> None:
         """
@@ -139,9 +128,9 @@ class SqliteDatabase:
         The lock says that whoever took those leases is dead. Raises QueueError where the file can't be used;
         it is never overwritten.
         """
-        self._lock = _lock(self._path)
+        self._lock = lock_file(self._path)
         try:
-            self._identity = _make_file(self._path)
+            self._identity = make_file(self._path)
             self._prepare(release=True)
             self._reserve.take()
         except BaseException:
@@ -151,7 +140,7 @@ class SqliteDatabase:
     def join(self, turn: int) -> None:
         """Use the file that another process of this gateway has opened. Raises QueueError where it is gone."""
         self._turn = turn
-        status = _status(self._path)
+        status = file_status(self._path)
         if status is None:
             raise QueueError(f"the queue {self._path} can't be opened")
         self._identity = status.st_dev, status.st_ino
@@ -180,9 +169,9 @@ class SqliteDatabase:
 
     def upgrade(self) -> None:
         """Make the file, or bring it to the present schema, and let go of it. Raises QueueError."""
-        self._lock = _lock(self._path)
+        self._lock = lock_file(self._path)
         try:
-            self._identity = _make_file(self._path)
+            self._identity = make_file(self._path)
             self._prepare(release=False)
         finally:
             self.close()
@@ -190,7 +179,7 @@ class SqliteDatabase:
     @contextmanager
     def beside(self) -> Iterator[Connection]:
         """Lend a connection in a transaction that may write, while the gateway has the file. Raises QueueError."""
-        status = _status(self._path)
+        status = file_status(self._path)
         if status is None:
             raise QueueError(f"there is no queue {self._path}")
         self._identity = status.st_dev, status.st_ino
@@ -206,10 +195,10 @@ class SqliteDatabase:
 
     def _prepare(self, *, release: bool) -> None:
         """Bring the file to the present schema, and release every lease if that is wanted."""
-        _check_length(self._path)
+        check_length(self._path)
         while True:
             try:
-                self._look_through()
+                look_through(self._path)
                 with self.engine.connect() as connection:
                     _use_write_ahead_log(connection, self._path)
                     with connection.begin():
@@ -221,24 +210,6 @@ class SqliteDatabase:
                     raise self.explain(error) from error
             else:
                 return
-
-    def _look_through(self) -> None:
-        """Raise QueueError for a file that is another program's or visibly damaged, before anything is written."""
-        try:
-            with LogCheck(self._path) as log, _looking(self._path, with_log=log.exists) as connection:
-                self._check_tables(connection)
-                log.finish()
-        except DamagedLogError as error:
-            raise QueueError(f"the log {self._path}-wal of the queue is damaged{_ADVICE}") from error
-        except OSError as error:
-            raise QueueError(f"the queue {self._path} can't be read: {error.strerror}") from error
-
-    def _check_tables(self, connection: Connection) -> None:
-        if stored_revision(connection, str(self._path)) is not None:
-            for table in _CHECKED:
-                found = connection.exec_driver_sql(f"PRAGMA quick_check({table})").scalar()
-                if found != "ok":
-                    raise QueueError(f"the queue {self._path} is damaged{_ADVICE}")
 
     def _make_engine(self, path: Path, busy: float) -> Engine:
         engine = create_engine(
@@ -267,7 +238,7 @@ class SqliteDatabase:
             return
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         # Without this look a message could be acknowledged into a file that has no name any more.
-        status = _status(self._path)
+        status = file_status(self._path)
         if status is None or (status.st_dev, status.st_ino) != self._identity:
             raise QueueError(f"the queue {self._path} was moved or replaced while in use")
         in_use: int = connection.exec_driver_sql(_IN_USE).scalar_one()
@@ -289,7 +260,7 @@ class SqliteDatabase:
         if code is None:
             return QueueError(f"the queue {self._path} couldn't take this ({type(error).__name__})")
         name = _result_name(error)
-        advice = _ADVICE if code in _DAMAGE else ""
+        advice = ADVICE if code in _DAMAGE else ""
         return QueueError(f"the queue {self._path} {_SENTENCES.get(code, 'refused this')} ({name}){advice}")
 
     def concerns_all(self, error: Exception) -> bool:
@@ -356,21 +327,6 @@ class SqliteDatabase:
             os.close(lock)
 
 
-@contextmanager
-def _looking(path: Path, *, with_log: bool) -> Iterator[Connection]:
-    """
-    Lend a connection that changes neither the file nor its log.
-
-    The last one that may write would move the log into the file when it closes.
-    """
-    # Read as if nobody could change it, nothing is made beside the file. A log wants its index.
-    how = {"mode": "ro"} if with_log else {"immutable": "1"}
-    address = URL.create("sqlite", database=f"file:{quote(str(path))}", query={**how, "uri": "true"})
-    engine = create_engine(address, poolclass=NullPool, hide_parameters=True)
-    with engine.connect() as connection:
-        yield connection
-
-
 def path_of(url: URL) -> Path:
     """Return the file that an ``sqlite:`` URL names; raises QueueError where it names none."""
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
@@ -380,77 +336,6 @@ def path_of(url: URL) -> Path:
     if url.query or url.host:
         raise QueueError("the queue's URL takes nothing but the path of a file: sqlite:///path/of/the/file")
     return Path(url.database).absolute()
-
-
-def _check_directory(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise QueueError(f"the queue {path} needs its directory {path.parent}, which doesn't exist")
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_HEADER)
-
-
-def _check_length(path: Path) -> None:
-    """Raise QueueError where the file is shorter than its header says (the file format's section 1.3.7)."""
-    log = path.with_name(path.name + "-wal")
-    try:
-        # A log that is yet to be written back may be ahead of the file's length.
-        if log.exists() and log.stat().st_size:
-            return
-        head, length = _head(path), path.stat().st_size
-    except OSError:
-        return
-    pages, size = int.from_bytes(head[28:32]), int.from_bytes(head[16:18])
-    valid = len(head) == _HEADER and head.startswith(_MAGIC) and head[24:28] == head[92:96]
-    if valid and pages * (65536 if size == 1 else size) > length:
-        raise QueueError(f"the queue {path} is damaged: its end is missing{_ADVICE}")
-
-
-def _lock(path: Path) -> int:
-    _check_directory(path)
-    name = path.with_name(path.name + ".lock")
-    try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise QueueError(f"the queue's lock file {name} can't be opened: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise QueueError(f"another mailgate has this queue open: {path}") from None
-    except OSError as error:
-        os.close(lock)
-        raise QueueError(f"the queue's lock file {name} can't be locked: {error.strerror}") from error
-    return lock
-
-
-def _make_file(path: Path) -> tuple[int, int] | None:
-    """
-    Make the file, for its owner alone, unless it is there; return its identity.
-
-    SQLite itself would follow the umask.
-    """
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise QueueError(f"the queue {path} can't be opened: {error.strerror}") from error
-    status = _status(path)
-    return None if status is None else (status.st_dev, status.st_ino)
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """Return what the file system says of the file, or None where there is none."""
-    try:
-        return path.stat()
-    except OSError:
-        return None
 
 
 def _use_write_ahead_log(connection: Connection, path: Path) -> None:

@@ -7,8 +7,6 @@ other, and a client without any begins at the turn that is next of all. So a cli
 the second one of everybody else, however many wait.
 """
 
-from collections.abc import Iterable
-
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -59,12 +57,7 @@ def queue_up(connection: Connection, now: float, *, take_over: bool = True) -> N
     Among them are those whose leases have ended, unless `take_over` is False.
     """
     due = connection.execute(_DUE if take_over else _DUE_UNLEASED, {"now": now, "limit": QUEUE_UP_LIMIT}).all()
-    queue_up_these(connection, due)
-
-
-def queue_up_these(connection: Connection, messages: Iterable[tuple[str, str]]) -> None:
-    """Let the messages, each an id and its client, take their turns in this order."""
     turns = Turns(connection)
-    rows = [{"of": message, "at": turns.take(client)} for message, client in messages]
+    rows = [{"of": message, "at": turns.take(client)} for message, client in due]
     if rows:
         connection.execute(_QUEUE_UP, rows)
