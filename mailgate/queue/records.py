@@ -35,7 +35,7 @@ _RECIPIENTS = (
 _OF_KEY = sa.select(KEYS.c.message).where(
     KEYS.c.client == sa.bindparam("owner"), KEYS.c.key == sa.bindparam("named")
 )
-_NEXT_DUE = sa.select(sa.func.min(MESSAGES.c.due_at)).where(WAITING)
+_NEXT_DUE = sa.select(MESSAGES.c.due_at).where(WAITING).order_by(MESSAGES.c.due_at).limit(1)
 _NEXT_TURN = (
     sa.select(MESSAGES.c.due_at)
     .where(MESSAGES.c.turn.is_not(None))
@@ -113,8 +113,7 @@ def _recipient(row: Row[*tuple[Any, ...]], message: Status) -> RecipientRecord:
 def next_due(connection: Connection) -> float | None:
     """Return when the next message is due or the next lease ends, or None; the past for one that has its turn."""
     due_now: float | None = connection.execute(_NEXT_TURN).scalar_one_or_none()
-    earliest: float | None = connection.execute(_NEXT_DUE).scalar_one() if due_now is None else due_now
-    return earliest
+    return connection.execute(_NEXT_DUE).scalar_one_or_none() if due_now is None else due_now
 
 
 def survey(connection: Connection, now: float) -> Survey:

@@ -15,9 +15,13 @@ from mailgate.queue.schema import MESSAGES
 QUEUE_UP_LIMIT = 5000
 """Messages that take their turns in one transaction at most; many more than one claim takes away."""
 
-_NEXT = sa.select(sa.func.min(MESSAGES.c.turn)).where(MESSAGES.c.turn.is_not(None))
-_LAST = sa.select(sa.func.max(MESSAGES.c.turn)).where(
-    MESSAGES.c.client == sa.bindparam("of_client"), MESSAGES.c.turn.is_not(None)
+# No min() or max(): a plan made while the tables are small goes through all rows for those, and is kept.
+_NEXT = sa.select(MESSAGES.c.turn).where(MESSAGES.c.turn.is_not(None)).order_by(MESSAGES.c.turn).limit(1)
+_LAST = (
+    sa.select(MESSAGES.c.turn)
+    .where(MESSAGES.c.client == sa.bindparam("of_client"), MESSAGES.c.turn.is_not(None))
+    .order_by(MESSAGES.c.turn.desc())
+    .limit(1)
 )
 _DUE = (
     sa.select(MESSAGES.c.id, MESSAGES.c.client)
@@ -41,10 +45,10 @@ class Turns:
     def take(self, client: str) -> int:
         """Return the turn of one more message of the client."""
         if self._next is None:
-            self._next = self._connection.execute(_NEXT).scalar_one() or 0
+            self._next = self._connection.execute(_NEXT).scalar_one_or_none() or 0
         last = self._last.get(client)
         if last is None:
-            last = self._connection.execute(_LAST, {"of_client": client}).scalar_one()
+            last = self._connection.execute(_LAST, {"of_client": client}).scalar_one_or_none()
         turn = self._next if last is None else max(self._next, last + 1)
         self._last[client] = turn
         return turn

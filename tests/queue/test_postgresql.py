@@ -340,6 +340,21 @@ def test_an_older_schema_is_upgraded_by_the_operator_and_not_by_a_start(url, tur
     )
 
 
+def test_a_turn_is_looked_up_and_not_counted_out(postgresql, url, turns, clock, new_message):
+    """The plans are made while nothing waits, and kept while the line grows."""
+    queue = open_queue(QueueSettings(url=url), turns, clock=clock, wall=clock.seconds)
+    read = (
+        "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes "
+        "WHERE indexrelname IN ('messages_turns', 'messages_turns_of_client')"
+    )
+    stored = 400
+    for _ in range(stored):
+        turns.wait(queue.accept(new_message()))
+    turns.wait(queue.close())
+    [[rows]] = postgresql.ask(read, url.rpartition("/")[2])
+    assert rows < 4 * stored
+
+
 def scans(postgresql, url):
     """Return how often each table was read from end to end, and how many rows were put into them."""
     rows = postgresql.ask(
