@@ -26,11 +26,11 @@ class Habits:
     What was learned of one upstream, for all its connections.
 
     Attributes:
-        refuses_bdat: whether it offers CHUNKING but did not know BDAT.
+        bdat_failed: whether it offers CHUNKING, but did not know BDAT or gave an answer to something else.
 
     """
 
-    refuses_bdat: bool = False
+    bdat_failed: bool = False
 
 
 class SmtpConnection(StartingSession):
@@ -76,7 +76,7 @@ class SmtpConnection(StartingSession):
         self.heard_at = self._clock.seconds()
         result = self._result = Deferred()
         offered = self._extensions
-        if self._habits.refuses_bdat:
+        if self._habits.bdat_failed:
             offered = replace(offered, chunking=False)
         most = offered.most_transactions
         allowed = None if most is None else most - self._transactions
@@ -176,9 +176,9 @@ class SmtpConnection(StartingSession):
         self._transactions += handover.transactions
         self._begun = 0
         most = self._extensions.most_transactions
-        if handover.bdat_refused:
+        if handover.bdat_failed:
             # It may be reading the message as commands: nothing it says from here on can be trusted.
-            self._habits.refuses_bdat = True
+            self._habits.bdat_failed = True
             self._give_up(attempt.trouble)
         elif attempt.trouble or self._reader.pending or (most is not None and self._transactions >= most):
             # Replies that nobody asked for would be taken for those of the next message.

@@ -46,9 +46,9 @@ class Handover:
         return self._transaction.stage
 
     @property
-    def bdat_refused(self) -> bool:
-        """Whether the server did not know the BDAT that it had offered."""
-        return self._transaction.bdat_refused
+    def bdat_failed(self) -> bool:
+        """Whether BDAT had better not be used with this server again, though it offers it."""
+        return self._transaction.bdat_failed
 
     @property
     def attempt(self) -> Attempt:

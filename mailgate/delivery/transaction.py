@@ -14,6 +14,8 @@ _CLOSING = 421
 _START_INPUT = 354
 _TOO_MANY_RECIPIENTS = {452: ("", "4.5.3"), 552: ("", "5.5.3")}
 _NO_SUCH_COMMAND = range(500, 505)
+_OF_AN_ADDRESS = "2.1."
+"""What begins the enhanced codes of an answer to MAIL or RCPT (RFC 3463 section 3.2)."""
 
 
 class Stage(Enum):
@@ -44,7 +46,7 @@ class Transaction:
         obstacle: what the claim's recipients that are in no transaction yet must expect, None where nothing is
             known to stand in their way.
         unknown, trouble: as in Attempt.
-        bdat_refused: whether the server did not know the BDAT that it had offered.
+        bdat_failed: whether BDAT had better not be used with this server again, though it offers it.
 
     """
 
@@ -63,7 +65,7 @@ class Transaction:
         self.obstacle: tuple[Status, Reply] | None = None
         self.unknown = False
         self.trouble = ""
-        self.bdat_refused = False
+        self.bdat_failed = False
         self._claim = claim
         self._recipients = recipients
         self._extensions = extensions
@@ -210,13 +212,16 @@ class Transaction:
     def _content_answered(self, reply: ServerReply) -> bytes:
         if not self._accepted:
             return self._end()
-        if reply.positive:
-            shown = reply.readable(self._host)
+        shown = reply.readable(self._host)
+        if self._extensions.chunking and reply.positive and shown.enhanced.startswith(_OF_AN_ADDRESS):
+            # A reply too many came before: after DATA the 354 would have shown it.
+            self.bdat_failed = True
+            self.interrupt("the server answered an address once more")
+        elif reply.positive:
             for position in self._accepted:
                 self._decide(position, Status.ACCEPTED, shown)
         elif self._extensions.chunking and reply.code in _NO_SUCH_COMMAND:
-            shown = reply.readable(self._host)
-            self.bdat_refused = True
+            self.bdat_failed = True
             self.trouble = f"the server offers CHUNKING and refuses BDAT: {shown.code} {shown.text}".strip()
             self._obstruct(Status.DEFERRED, shown)
         else:

@@ -115,6 +115,19 @@ def test_a_server_that_did_not_know_bdat_is_never_asked_again(converse, claim_of
     assert talk.sent().endswith(b"DATA\r\n")
 
 
+def test_a_server_whose_replies_are_out_of_step_gets_no_bdat_again(converse, claim_of):
+    habits = Habits()
+    talk = converse(habits=habits).start(*BOTH)
+    attempts = talk.send(claim_of())
+    talk.server(b"250 2.1.0 ok", b"250 2.1.0 ok")
+    assert talk.server(b"250 2.1.5 ok", b"250 2.0.0 queued") == b""
+    assert attempts[0].unknown
+    assert talk.wire.aborted
+    talk = converse(habits=habits).start(*BOTH)
+    talk.send(claim_of())
+    assert talk.sent().endswith(b"DATA\r\n")
+
+
 def test_the_rest_follows_over_the_same_connection(converse, claim_of):
     talk = converse().start(*BOTH)
     attempts = talk.send(claim_of("a@x.kr", "b@x.kr"))

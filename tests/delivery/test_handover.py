@@ -85,7 +85,7 @@ def test_a_refusal_of_the_content_counts_as_after_data(reply, status):
     feed(handover, b"250 ok", b"250 ok")
     feed(handover, reply)
     assert statuses(handover) == [status]
-    assert not handover.bdat_refused
+    assert not handover.bdat_failed
     assert not handover.attempt.trouble
 
 
@@ -95,9 +95,28 @@ def test_a_server_that_does_not_know_bdat_fails_no_message(code):
     feed(handover, b"250 ok", b"550 no", b"250 ok")
     feed(handover, code + b" 5.5.1 what")
     assert statuses(handover) == [Status.FAILED, Status.DEFERRED]
-    assert handover.bdat_refused
+    assert handover.bdat_failed
     assert "BDAT" in handover.attempt.trouble
     assert not handover.attempt.unknown
+
+
+@pytest.mark.parametrize("late", [b"250 2.1.0 sender ok", b"250 2.1.5 recipient ok"])
+def test_an_answer_to_an_address_is_none_to_the_message(late):
+    """The server answered MAIL twice: what comes now is about the last recipient."""
+    handover, _ = begin("a@x.kr", "b@x.kr", "c@x.kr", most_recipients=2)
+    feed(handover, b"250 2.1.0 ok", b"250 2.1.0 ok", b"250 2.1.5 ok")
+    assert feed(handover, late) == b""
+    assert statuses(handover) == [Status.DEFERRED] * 3
+    assert handover.attempt.unknown
+    assert handover.attempt.trouble == "the server answered an address once more"
+    assert handover.bdat_failed
+
+
+def test_after_data_the_go_ahead_has_shown_that_replies_are_in_step():
+    handover, _ = begin(chunking=False)
+    feed(handover, b"250 2.1.0 ok", b"250 2.1.5 ok", b"354 go")
+    feed(handover, b"250 2.1.5 all delivered")
+    assert statuses(handover) == [Status.ACCEPTED]
 
 
 @pytest.mark.parametrize("chunking", [True, False])
