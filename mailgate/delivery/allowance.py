@@ -3,17 +3,24 @@
 STEP = 1.0
 """Seconds between two doublings after a quiet time, and at least between two times that it is halved."""
 
-PROBE = 10.0
-"""Seconds between two tries with one connection more than was last too many."""
+LONGEST_PROBE = 60.0
+"""The most seconds between two tries with one connection more than was last too many."""
+
+TOLERATED = 10
+"""Messages without a word of overload that make up for one with it."""
+
+FEW = 2
+"""With a single connection, a message that takes long would hold up all others."""
 
 
 class Allowance:
     """
     A number of connections between 1 and `limit` that follows what the upstream can take.
 
-    It is halved when the upstream is overloaded, and grows while there is success: doubled each STEP up to where
-    it was last cut, then by one each PROBE (additive increase, multiplicative decrease). Times are in a clock's
-    seconds.
+    It is halved when the upstream says of more than a few messages that it is overloaded, and grows while there is
+    success: doubled each STEP up to where it was last cut, then by one (additive increase, multiplicative
+    decrease). How long it waits before it tries one more follows what came of it: four times as long after a cut,
+    half as long after a try that went well. Times are in a clock's seconds.
 
     Attributes:
         connections: the number.
@@ -24,34 +31,44 @@ class Allowance:
         self.connections = limit
         self._limit = limit
         self._proven = limit
+        self._probe_wait = STEP
+        self._strain = 0
         self._grown_at = 0.0
-        self._halved_at = -STEP
+        self._cut_at = -STEP
 
     def succeeded(self, now: float) -> None:
         """Note that the upstream did its work."""
+        self._strain = max(0, self._strain - 1)
         ramping = self.connections < self._proven
-        if now - self._grown_at >= (STEP if ramping else PROBE):
-            grown = min(self.connections * 2, self._proven) if ramping else self.connections + 1
-            self.connections = min(grown, self._limit)
-            self._grown_at = now
+        if now - self._grown_at < (STEP if ramping else self._probe_wait):
+            return
+        self._grown_at = now
+        if ramping:
+            self.connections = min(self.connections * 2, self._proven)
+        else:
+            self.connections = min(self.connections + 1, self._limit)
+            self._probe_wait = max(STEP, self._probe_wait / 2)
 
     def overloaded(self, now: float) -> None:
         """Note that it said it has too much to do; what says so together counts once."""
-        if now - self._halved_at >= STEP:
-            self._halved_at = now
-            self._cut(self.connections // 2, now)
+        tolerable, self._strain = not self._strain, TOLERATED
+        if tolerable or now - self._cut_at < STEP:
+            return
+        self._cut(max(self.connections // 2, min(FEW, self.connections)), now)
 
     def refused(self, opened: int, now: float) -> None:
         """Note that it took no further connection beside `opened` others."""
-        self._cut(min(opened, self.connections), now)
+        self._cut(max(1, min(opened, self.connections)), now)
 
     def restart(self, now: float) -> None:
-        """Begin with two connections: the upstream has just come back, and everybody waits for it."""
+        """Begin with few connections: the upstream has just come back, and everybody waits for it."""
         self._proven = self._limit
-        # With a single one, a message that takes long would hold up all others.
-        self.connections = min(2, self._limit)
+        self._probe_wait = STEP
+        self.connections = min(FEW, self._limit)
         self._grown_at = now
 
     def _cut(self, connections: int, now: float) -> None:
-        self.connections = self._proven = max(1, connections)
-        self._grown_at = now
+        if now - self._cut_at >= STEP:
+            self._probe_wait = min(LONGEST_PROBE, self._probe_wait * 4)
+        self.connections = self._proven = connections
+        self._grown_at = self._cut_at = now

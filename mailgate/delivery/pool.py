@@ -10,6 +10,9 @@ from twisted.python.failure import Failure
 
 from mailgate.delivery.line import FairLine
 
+SLOW = 5.0
+"""Seconds after which a connection that is still being opened keeps no other from being opened beside it."""
+
 
 class Connection(Protocol):
     """What the pool asks of a connection."""
@@ -42,7 +45,7 @@ class Limits:
     When a connection is of no more use.
 
     Attributes:
-        connections: the most that are open or being opened.
+        connections: the most that are open or being opened, where none is slow to open; else twice as many.
         idle: seconds without use.
         age: seconds since it was opened; servers get restarted and move.
         uses: how often it was used.
@@ -71,6 +74,7 @@ class Pool(Generic[C]):
 
     Attributes:
         lent: the connections in use.
+        refusals: how many could not be opened since the last one that could.
 
     """
 
@@ -81,9 +85,10 @@ class Pool(Generic[C]):
         self._allowed = limits.connections
         self._members: dict[C, _Member] = {}
         self.lent: set[C] = set()
+        self.refusals = 0
         self._idle: list[C] = []
         self._waiting: FairLine[Deferred[C]] = FairLine()
-        self._opening: set[Deferred[C]] = set()
+        self._opening: dict[Deferred[C], float] = {}
         self._serving = False
         self._sweep: IDelayedCall | None = None
         self._closed: list[Deferred[None]] | None = None
@@ -104,8 +109,9 @@ class Pool(Generic[C]):
 
     @property
     def opening(self) -> int:
-        """How many connections are being opened."""
-        return len(self._opening)
+        """How many connections are being opened, and may yet be soon."""
+        now = self._clock.seconds()
+        return sum(now - begun < SLOW for begun in self._opening.values())
 
     @property
     def waiting(self) -> int:
@@ -203,7 +209,7 @@ class Pool(Generic[C]):
                         connection.close()
                 else:
                     opening = self._connect()
-                    self._opening.add(opening)
+                    self._opening[opening] = self._clock.seconds()
                     opening.addBoth(self._opened, opening)
         finally:
             self._serving = False
@@ -212,17 +218,23 @@ class Pool(Generic[C]):
         return bool(self._waiting and self._idle) and len(self.lent) < self._allowed
 
     def _should_open(self) -> bool:
-        opening = len(self._opening)
-        return len(self._waiting) > opening and len(self._members) + opening < self._allowed
+        opening = self.opening
+        return (
+            len(self._waiting) > opening
+            and len(self._members) + opening < self._allowed
+            and len(self._members) + len(self._opening) < 2 * self._limits.connections
+        )
 
     def _opened(self, result: C | Failure, opening: Deferred[C]) -> None:
-        self._opening.discard(opening)
+        del self._opening[opening]
         if isinstance(result, Failure):
+            self.refusals += 1
             # Without anyone who waits for it, nobody needs to hear of it.
             if self._waiting:
                 self._waiting.popleft().errback(result)
                 self._serve()
         else:
+            self.refusals = 0
             self._members[result] = _Member(self._clock.seconds())
             result.lost.addCallback(self._gone, result)
             self.release(result)

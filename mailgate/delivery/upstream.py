@@ -14,7 +14,10 @@ from mailgate.model.journal import Journal
 from mailgate.model.outcome import Reply
 
 TROUBLES = 3
-"""Connections in a row that were lost, or closed by a 421, before the upstream is left alone."""
+"""Connections in a row that were lost or could not be had, after which that is no mere chance any more."""
+
+LATELY = 5.0
+"""Seconds after a reply to a message within which a connection that can't be had may be mere chance."""
 
 SILENCE = 30.0
 """Seconds without a reply on any connection, with messages waiting, before it is left alone."""
@@ -45,6 +48,7 @@ class Upstream:
         self._clock = clock
         self._journal = journal
         self._troubles = 0
+        self._worked_at = -LATELY
         self._silent = False
         self._probe: SmtpConnection | None = None
         self._closing = False
@@ -77,17 +81,25 @@ class Upstream:
         if attempt.stale:
             self._health.withdraw()
         elif attempt.trouble:
-            self._in_trouble(attempt.trouble, connection, now)
+            self._in_trouble(attempt, connection, now)
         else:
             self._works(attempt, now)
         self._pool.release(connection)
         self._adjust()
 
     def not_connected(self, reason: str) -> None:
-        """Learn that a connection could not be made. Beside others that work, or yet may, it was one too many."""
+        """
+        Learn that a connection could not be made.
+
+        Where others work, or yet may, it may be chance; TROUBLES in a row, there was one too many.
+        """
+        now = self._clock.seconds()
         others = len(self._pool) + self._pool.opening
-        if others and self._health.open:
-            self._allowance.refused(others, self._clock.seconds())
+        lately = now - self._worked_at < LATELY
+        if self._health.open and (others or lately) and self._pool.refusals < TROUBLES:
+            return
+        if self._health.open and others:
+            self._allowance.refused(others, now)
         else:
             self._leave_alone(reason)
         self._adjust()
@@ -111,6 +123,7 @@ class Upstream:
 
     def _works(self, attempt: Attempt, now: float) -> None:
         self._troubles = 0
+        self._worked_at = now
         if self._silent:
             self._silent = False
             self._health.hint()
@@ -127,14 +140,14 @@ class Upstream:
         self._probe = connection
         return connection
 
-    def _in_trouble(self, reason: str, connection: SmtpConnection, now: float) -> None:
+    def _in_trouble(self, attempt: Attempt, connection: SmtpConnection, now: float) -> None:
         if not self._health.open and connection is not self._probe:
             # Old business of a closed upstream proves nothing: the probe decides.
             return
         self._troubles += 1
         if self._troubles >= TROUBLES or not self._health.open:
-            self._leave_alone(reason)
-        else:
+            self._leave_alone(attempt.trouble)
+        elif _tells_of_load(attempt):
             self._allowance.overloaded(now)
 
     @property

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgate.delivery.allowance import PROBE, STEP, Allowance
+from mailgate.delivery.allowance import LONGEST_PROBE, STEP, TOLERATED, Allowance
 
 EVENTS = st.lists(
     st.tuples(
@@ -32,7 +32,7 @@ def test_it_stays_between_one_and_the_limit_and_finds_back(limit, events):
                 allowance.succeeded(now)
         assert 1 <= allowance.connections <= limit
     for _ in range(limit):
-        now += PROBE
+        now += LONGEST_PROBE
         allowance.succeeded(now)
     assert allowance.connections == limit
 
@@ -46,6 +46,30 @@ def test_what_says_so_together_halves_it_once():
     assert allowance.connections == 2
 
 
+def test_overload_leaves_two_where_there_were_two():
+    allowance = Allowance(10)
+    for second in range(10):
+        allowance.overloaded(100.0 + second)
+    assert allowance.connections == 2
+    allowance.refused(1, 110.0)
+    allowance.overloaded(112.0)
+    assert allowance.connections == 1
+
+
+def test_a_word_of_overload_now_and_then_is_made_up_for():
+    allowance = Allowance(10)
+    for second in range(20):
+        allowance.overloaded(100.0 + second)
+        for _ in range(TOLERATED):
+            allowance.succeeded(100.0 + second)
+    assert allowance.connections == 10
+    allowance.overloaded(120.0)
+    for _ in range(TOLERATED - 1):
+        allowance.succeeded(120.0)
+    allowance.overloaded(120.0)
+    assert allowance.connections == 5
+
+
 def test_after_an_outage_it_doubles_with_each_second_of_success():
     allowance = Allowance(10)
     allowance.restart(100.0)
@@ -56,16 +80,31 @@ def test_after_an_outage_it_doubles_with_each_second_of_success():
     assert seen == [2, 2, 4, 4, 8, 8, 10, 10, 10, 10, 10]
 
 
-def test_where_one_was_too_many_it_tries_again_now_and_then():
+def test_where_one_is_too_many_it_tries_again_less_and_less_often():
     allowance = Allowance(10)
     allowance.refused(3, 100.0)
-    assert allowance.connections == 3
-    allowance.succeeded(100.0 + PROBE - 0.1)
-    assert allowance.connections == 3
-    allowance.succeeded(100.0 + PROBE)
-    assert allowance.connections == 4
-    allowance.refused(3, 111.0)
-    assert allowance.connections == 3
+    waits = []
+    cut_at = now = 100.0
+    while len(waits) < 8:
+        now += 0.5
+        allowance.succeeded(now)
+        if allowance.connections == 4:
+            waits.append(now - cut_at)
+            cut_at = now
+            allowance.refused(3, now)
+        assert allowance.connections == 3
+    assert waits == [4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0]
+
+
+def test_where_one_more_goes_well_it_tries_the_next_sooner():
+    allowance = Allowance(10)
+    for seconds in range(0, 300, 30):
+        allowance.refused(3, 100.0 + seconds)
+    seen = {}
+    for second in range(370, 500):
+        allowance.succeeded(float(second))
+        seen.setdefault(allowance.connections, second)
+    assert [seen[each] for each in range(4, 11)] == [430, 460, 475, 483, 487, 489, 490]
 
 
 def test_after_an_outage_what_was_too_many_before_may_be_right():
@@ -80,5 +119,6 @@ def test_after_an_outage_what_was_too_many_before_may_be_right():
 def test_a_quiet_time_doesnt_let_it_grow():
     allowance = Allowance(10)
     allowance.overloaded(100.0)
-    allowance.succeeded(100.0 + 100 * PROBE)
+    allowance.overloaded(100.0)
+    allowance.succeeded(100.0 + 100 * LONGEST_PROBE)
     assert allowance.connections == 6

@@ -5,12 +5,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from mailgate.delivery.allowance import PROBE
+from mailgate.delivery.allowance import STEP
 from mailgate.delivery.attempt import Attempt
 from mailgate.delivery.errors import UpstreamError
 from mailgate.delivery.health import Health
-from mailgate.delivery.pool import Limits, Pool
-from mailgate.delivery.upstream import SILENCE, TROUBLES, Upstream
+from mailgate.delivery.pool import SLOW, Limits, Pool
+from mailgate.delivery.upstream import LATELY, SILENCE, TROUBLES, Upstream
 from mailgate.model.outcome import Outcome, Reply, Status
 
 WELL = Attempt(outcomes=(Outcome(0, Status.ACCEPTED, Reply(250, "2.0.0", "queued")),))
@@ -39,6 +39,7 @@ class World:
         self.opening = []
         self.lent = []
         self.turned_away = []
+        self.refused = 0
         pool = Pool(self._connect, self.clock, Limits(connections=connections, idle=1000, age=10000))
         self.upstream = Upstream("smtp:25", pool, Health(self.clock, lambda: 0.0), self.clock, self)
 
@@ -70,7 +71,12 @@ class World:
     def refuse(self, count=None):
         for opening in self.opening[:count]:
             self.opening.remove(opening)
+            self.refused += 1
             opening.errback(Failure(UpstreamError("421 too many")))
+
+    def refuse_all(self):
+        while self.opening:
+            self.refuse()
 
     def end(self, attempt=WELL, count=1):
         for connection in self.lent[:count]:
@@ -92,12 +98,12 @@ def world():
 def test_what_is_refused_beside_others_was_too_many(world):
     world.ask(20)
     world.open(3)
-    world.refuse()
+    world.refuse_all()
     assert (world.allowed, len(world.lent), world.opening) == (3, 3, [])
     world.end(count=3)
     assert len(world.lent) == 3
     assert not world.events
-    world.clock.advance(PROBE)
+    world.clock.advance(4 * STEP)
     world.end()
     assert (world.allowed, len(world.opening)) == (4, 1)
 
@@ -105,19 +111,83 @@ def test_what_is_refused_beside_others_was_too_many(world):
 def test_what_is_refused_before_others_are_there_was_too_many_too(world):
     world.ask(20)
     world.refuse(7)
-    world.open()
+    world.open(3)
+    world.refuse_all()
     assert (world.allowed, len(world.lent), world.opening) == (3, 3, [])
     assert not world.events
 
 
 def test_where_nothing_can_be_had_it_is_left_alone(world):
     world.ask(20)
-    world.refuse()
+    world.refuse_all()
     assert world.events == ["upstream.down"]
     assert not world.upstream.open
+    assert world.refused <= 12
 
 
-def test_a_few_lost_connections_among_many_only_lower_the_number(world):
+def test_one_that_is_refused_now_and_then_is_mere_chance(world):
+    world.ask(40)
+    world.open(9)
+    world.refuse()
+    for _ in range(20):
+        world.open(1)
+        world.end(BROKEN)
+        world.end(WELL)
+        world.refuse(1)
+    assert world.allowed == 10
+    assert not world.events
+
+
+def test_just_after_a_success_one_refusal_is_no_outage(world):
+    world.ask()
+    world.open()
+    world.end(WELL)
+    world.ask(2)
+    world.end(BROKEN)
+    world.clock.advance(LATELY / 2)
+    for _ in range(TROUBLES - 1):
+        world.refuse(1)
+        assert not world.events
+    world.refuse(1)
+    assert world.events == ["upstream.down"]
+
+
+def test_long_after_a_success_one_refusal_is_enough(world):
+    world.ask()
+    world.open()
+    world.end(WELL)
+    world.ask(2)
+    world.end(BROKEN)
+    world.clock.advance(LATELY)
+    world.refuse(1)
+    assert world.events == ["upstream.down"]
+
+
+def test_connections_that_never_open_are_no_sign_of_life(world):
+    """A server whose machine is gone, with more and more connections waiting for it."""
+    world.ask(100)
+    for _ in range(5):
+        world.clock.advance(SLOW)
+        world.upstream.watch()
+    assert len(world.opening) == 20
+    world.clock.advance(SLOW)
+    world.refuse(1)
+    assert world.events == ["upstream.down"]
+
+
+def test_connections_that_are_slow_to_open_leave_others_their_places(world):
+    world.ask(40)
+    world.open(8)
+    world.clock.advance(SLOW)
+    world.upstream.watch()
+    assert len(world.opening) == 4
+    world.open()
+    assert len(world.lent) == 10
+    world.end(WELL, 10)
+    assert len(world.lent) == 10
+
+
+def test_a_few_lost_connections_among_many_change_nothing(world):
     world.ask(40)
     world.open()
     for _ in range(5):
@@ -127,7 +197,7 @@ def test_a_few_lost_connections_among_many_only_lower_the_number(world):
         world.clock.advance(2)
     assert not world.events
     assert world.upstream.open
-    assert world.allowed < 10
+    assert world.allowed == 10
 
 
 def test_one_lost_after_the_other_leave_it_alone(world):
@@ -151,6 +221,17 @@ def test_a_reply_about_its_load_lowers_the_number_and_one_about_a_mailbox_does_n
     world.end(deferred("4.7.1"))
     assert world.allowed == 10
     world.end(deferred("4.3.2"))
+    assert world.allowed == 10
+    world.end(deferred("4.3.2"))
+    assert world.allowed == 5
+
+
+def test_a_421_in_a_session_lowers_the_number(world):
+    told = Outcome(0, Status.DEFERRED, Reply(421, "4.3.2", "too much to do"))
+    closing = Attempt(outcomes=(told,), trouble="421 too much to do")
+    world.ask(40)
+    world.open()
+    world.end(closing, 2)
     assert world.allowed == 5
 
 
@@ -184,7 +265,7 @@ def test_without_anybody_waiting_a_long_silence_is_no_matter(world):
 
 def test_after_an_outage_it_is_met_gently(world):
     world.ask(40)
-    world.refuse()
+    world.refuse_all()
     world.clock.advance(1)
     world.turned_away.clear()
     world.ask()

@@ -277,7 +277,8 @@ class Session:
 
     def _take(self, sender: bool, recipients: Sequence[str], trick: str, read: Callable[[], bytes]) -> None:  # noqa: FBT001
         if trick == "drops in mid-content":
-            self._read_some()
+            if not self._buffer:
+                self._read_some()
             self._leave()
         content = read()
         if not sender or not recipients:
@@ -303,9 +304,10 @@ class Session:
     def _content(self, content: bytes, recipients: Sequence[str], trick: str) -> None:
         found = re.search(rb"^Message-ID:\s*(\S+)", content, re.MULTILINE | re.IGNORECASE)
         assert found is not None
-        told = not trick.startswith("stores and")
+        # After a reply too many nobody can tell which of them is the message's.
+        told = not trick.startswith(("stores and", "two replies at MAIL", "two replies at RCPT"))
         stored = Stored(found[1].decode(), tuple(recipients), told)
-        if not told:
+        if trick.startswith("stores and"):
             self._server.store(stored)
             self._rest_of(trick)
         if trick == "two replies at the dot":
