@@ -19,8 +19,8 @@ class Allowance:
 
     It is halved when the upstream says of more than a few messages that it is overloaded, and grows while there is
     success: doubled each STEP up to where it was last cut, then by one (additive increase, multiplicative
-    decrease). How long it waits before it tries one more follows what came of it: four times as long after a cut,
-    half as long after a try that went well. Times are in a clock's seconds.
+    decrease). How long it waits before it tries one more follows what came of that: twice as long after each cut,
+    and STEP once a try went well for that long. Times are in a clock's seconds.
 
     Attributes:
         connections: the number.
@@ -32,22 +32,23 @@ class Allowance:
         self._limit = limit
         self._proven = limit
         self._probe_wait = STEP
+        self._trying = False
         self._strain = 0
-        self._grown_at = 0.0
+        self._changed_at = 0.0
         self._cut_at = -STEP
 
     def succeeded(self, now: float) -> None:
         """Note that the upstream did its work."""
         self._strain = max(0, self._strain - 1)
-        ramping = self.connections < self._proven
-        if now - self._grown_at < (STEP if ramping else self._probe_wait):
-            return
-        self._grown_at = now
-        if ramping:
-            self.connections = min(self.connections * 2, self._proven)
-        else:
-            self.connections = min(self.connections + 1, self._limit)
-            self._probe_wait = max(STEP, self._probe_wait / 2)
+        since = now - self._changed_at
+        if self._trying and since >= STEP:
+            self._probe_wait = STEP
+        if self.connections < self._proven:
+            if since >= STEP:
+                self._use(min(self.connections * 2, self._proven), now)
+        elif since >= self._probe_wait:
+            self._use(min(self.connections + 1, self._limit), now)
+            self._trying = True
 
     def overloaded(self, now: float) -> None:
         """Note that it said it has too much to do; what says so together counts once."""
@@ -64,11 +65,16 @@ class Allowance:
         """Begin with few connections: the upstream has just come back, and everybody waits for it."""
         self._proven = self._limit
         self._probe_wait = STEP
-        self.connections = min(FEW, self._limit)
-        self._grown_at = now
+        self._use(min(FEW, self._limit), now)
+
+    def _use(self, connections: int, now: float) -> None:
+        self.connections = connections
+        self._changed_at = now
+        self._trying = False
 
     def _cut(self, connections: int, now: float) -> None:
         if now - self._cut_at >= STEP:
-            self._probe_wait = min(LONGEST_PROBE, self._probe_wait * 4)
-        self.connections = self._proven = connections
-        self._grown_at = self._cut_at = now
+            self._probe_wait = min(LONGEST_PROBE, self._probe_wait * 2)
+        self._use(connections, now)
+        self._proven = connections
+        self._cut_at = now

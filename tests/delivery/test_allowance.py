@@ -93,10 +93,10 @@ def test_where_one_is_too_many_it_tries_again_less_and_less_often():
             cut_at = now
             allowance.refused(3, now)
         assert allowance.connections == 3
-    assert waits == [4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0]
+    assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
 
 
-def test_where_one_more_goes_well_it_tries_the_next_sooner():
+def test_where_one_more_goes_well_the_next_ones_follow_by_the_second():
     allowance = Allowance(10)
     for seconds in range(0, 300, 30):
         allowance.refused(3, 100.0 + seconds)
@@ -104,7 +104,7 @@ def test_where_one_more_goes_well_it_tries_the_next_sooner():
     for second in range(370, 500):
         allowance.succeeded(float(second))
         seen.setdefault(allowance.connections, second)
-    assert [seen[each] for each in range(4, 11)] == [430, 460, 475, 483, 487, 489, 490]
+    assert [seen[each] - 370 for each in range(4, 11)] == [60, 61, 62, 63, 64, 65, 66]
 
 
 def test_after_an_outage_what_was_too_many_before_may_be_right():

@@ -103,7 +103,7 @@ def test_what_is_refused_beside_others_was_too_many(world):
     world.end(count=3)
     assert len(world.lent) == 3
     assert not world.events
-    world.clock.advance(4 * STEP)
+    world.clock.advance(2 * STEP)
     world.end()
     assert (world.allowed, len(world.opening)) == (4, 1)
 
