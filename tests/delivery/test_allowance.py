@@ -116,6 +116,16 @@ def test_after_an_outage_what_was_too_many_before_may_be_right():
     assert allowance.connections == 10
 
 
+def test_after_an_outage_one_more_is_tried_soon_again():
+    allowance = Allowance(10)
+    for seconds in range(0, 300, 30):
+        allowance.refused(3, 100.0 + seconds)
+    allowance.restart(400.0)
+    allowance.refused(1, 401.0)
+    allowance.succeeded(401.0 + 2 * STEP)
+    assert allowance.connections == 2
+
+
 def test_a_quiet_time_doesnt_let_it_grow():
     allowance = Allowance(10)
     allowance.overloaded(100.0)

@@ -163,6 +163,38 @@ def test_long_after_a_success_one_refusal_is_enough(world):
     assert world.events == ["upstream.down"]
 
 
+def test_the_first_that_is_refused_of_many_that_are_being_opened_is_mere_chance(world):
+    world.ask(40)
+    world.refuse(1)
+    assert world.allowed == 10
+    assert len(world.opening) == 10
+
+
+def test_a_probe_that_is_refused_ends_though_old_connections_hang(world):
+    world.ask(40)
+    world.open()
+    world.clock.advance(SILENCE)
+    world.upstream.watch()
+    world.clock.advance(1)
+    world.turned_away.clear()
+    world.ask()
+    world.refuse()
+    assert len(world.turned_away) == 1
+    assert world.upstream.admits_at == world.clock.seconds() + 2
+
+
+def test_one_message_doesnt_wait_for_a_connection_that_is_slow_to_open(world):
+    world.ask()
+    world.clock.advance(SLOW - 1)
+    world.upstream.watch()
+    assert len(world.opening) == 1
+    world.clock.advance(1)
+    world.upstream.watch()
+    assert len(world.opening) == 2
+    world.opening.pop().callback(Connection(world.clock))
+    assert len(world.lent) == 1
+
+
 def test_connections_that_never_open_are_no_sign_of_life(world):
     """A server whose machine is gone, with more and more connections waiting for it."""
     world.ask(100)
