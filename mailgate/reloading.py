@@ -135,7 +135,7 @@ def _fixed(settings: Settings) -> Mapping[str, object]:
         "ops": settings.ops,
         "queue": settings.queue,
         "upstream": settings.delivery.upstreams,
-        "delivery": settings.delivery.schedule,
+        "delivery": (settings.delivery.schedule, settings.delivery.hold_unknown),
     }
 
 

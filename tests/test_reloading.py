@@ -192,6 +192,14 @@ def test_upstreams_that_are_named_anew_wait_for_a_restart(running):
     assert running.upstreams[0].context is kept
 
 
+@pytest.mark.parametrize("line", ['outcome_unknown = "hold"', 'give_up_after = "1 day"'])
+def test_how_mail_is_delivered_waits_for_a_restart(running, line):
+    path = running.folder / "mailgate.toml"
+    path.write_text(path.read_text() + f"\n[delivery]\n{line}\n")
+    running.reloader.reload()
+    assert running.journal.of("reload.done")[-1]["needs_restart"] == ["delivery"]
+
+
 def test_a_password_that_may_not_be_read_any_more_is_the_one_that_was(running):
     read_text = type(running.folder).read_text
 
