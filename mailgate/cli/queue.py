@@ -49,7 +49,7 @@ def held(config: str | None) -> None:
     List the messages on hold, the longest held first.
 
     With outcome_unknown = "hold" those are the messages that may or may not have been delivered, because the
-    connection was lost after the whole message was sent.
+    connection was lost after the whole message was sent. The internal server's log tells by the Message-ID.
     """
     try:
         with _database(config).beside() as connection:
@@ -59,8 +59,19 @@ def held(config: str | None) -> None:
     if not messages:
         click.echo("Nothing is on hold.")
         return
-    rows = [(each.id, each.client, each.sender, _time(each.since), _time(each.expires_at)) for each in messages]
-    for line in table([("ID", "CLIENT", "SENDER", "SINCE", "EXPIRES"), *rows]):
+    rows = [
+        (
+            each.id,
+            each.client,
+            each.sender,
+            each.recipient,
+            _time(each.since),
+            _time(each.expires_at),
+            each.message_id,
+        )
+        for each in messages
+    ]
+    for line in table([("ID", "CLIENT", "SENDER", "RECIPIENT", "SINCE", "EXPIRES", "MESSAGE-ID"), *rows]):
         click.echo(line)
 
 
@@ -68,15 +79,21 @@ def held(config: str | None) -> None:
 @_config
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def retry(config: str | None, ids: tuple[str, ...]) -> None:
-    """Let messages on hold be delivered once more, at the risk of a repeat; a running gateway does it at once."""
+    """
+    Let messages on hold be delivered once more, at the risk of a repeat.
+
+    A running gateway does it within seconds. If one of them is not on hold, nothing is done with any.
+    """
     try:
         database = _database(config)
         with database.beside() as connection:
             unknown = retry_messages(connection, ids, reactor.seconds() + database.ahead)
+            if unknown:
+                raise click.ClickException(f"not on hold: {', '.join(unknown)}; nothing was done")
     except QueueError as error:
         raise click.ClickException(str(error)) from error
-    if unknown:
-        raise click.ClickException(f"not on hold: {', '.join(unknown)}")
+    for each in ids:
+        click.echo(f"{each} is tried again.")
 
 
 def _database(config: str | None) -> Database:

@@ -119,9 +119,7 @@ class PostgresqlDatabase:
         """
         try:
             with self.engine.connect() as connection, connection.begin():
-                encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
-                if encoding != "UTF8":
-                    raise QueueError(f"{self._name} keeps texts in {encoding}; mail needs a database in UTF8")
+                self._check_encoding(connection)
                 revision = stored_revision(connection, self._name)
         except DBAPIError as error:
             raise self.explain(error) from error
@@ -146,6 +144,7 @@ class PostgresqlDatabase:
         for left in reversed(range(_UPGRADES)):
             try:
                 with self.engine.connect() as connection, connection.begin():
+                    self._check_encoding(connection)
                     upgrade(connection, self._name)
             except DBAPIError as error:
                 if not left or _state(error) not in _SAME_UPGRADE:
@@ -215,6 +214,11 @@ class PostgresqlDatabase:
     def close(self) -> None:
         """Let go of the server."""
         self.engine.dispose()
+
+    def _check_encoding(self, connection: Connection) -> None:
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise QueueError(f"{self._name} keeps texts in {encoding}; mail needs a database in UTF8")
 
     def _measure(self, connection: Connection) -> None:
         if connection.get_execution_options().get("postgresql_readonly", False):

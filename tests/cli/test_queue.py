@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 
 from mailgate.cli import main
 from mailgate.model.outcome import Outcome, Reply, Status
-from mailgate.queue.interface import NewMessage, QueueSettings, Settlement
-from mailgate.queue.opening import open_queue
+from mailgate.queue.interface import NewMessage, QueueError, QueueSettings, Settlement
+from mailgate.queue.opening import make_database, open_queue
 from mailgate.queue.schema import REVISION
 
 SETTINGS = """
@@ -75,6 +75,17 @@ def test_postgresql_is_made_ready(upgrade, postgresql):
         assert upgrade(url).output == f"The queue has the schema {REVISION}.\n"
 
 
+def test_a_database_in_another_encoding_is_left_empty(upgrade, postgresql):
+    postgresql.ask("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    result = upgrade(postgresql.url("ascii"))
+    assert result.exit_code == 1
+    assert result.output.endswith("/ascii keeps texts in SQL_ASCII; mail needs a database in UTF8\n")
+    queue = make_database(postgresql.url("ascii"), Clock())
+    with pytest.raises(QueueError, match="SQL_ASCII"):
+        queue.open()
+    postgresql.ask("ALTER DATABASE ascii RENAME TO ascii_left")
+
+
 def test_a_server_that_is_away_is_one_sentence(upgrade):
     result = upgrade("postgresql+psycopg://gate:geheim@127.0.0.1:1/mail")
     assert result.exit_code == 1
@@ -130,8 +141,9 @@ def run(tmp_path, *arguments):
 def test_what_is_on_hold_is_listed_while_the_gateway_runs(with_held, tmp_path, turns):
     queue, _ = with_held
     header, line = run(tmp_path, "held").output.splitlines()
-    assert header.split() == ["ID", "CLIENT", "SENDER", "SINCE", "EXPIRES"]
-    assert line.split()[:3] == ["보류", "장치-7", "dev@example.com"]
+    assert header.split() == ["ID", "CLIENT", "SENDER", "RECIPIENT", "SINCE", "EXPIRES", "MESSAGE-ID"]
+    assert line.split()[:4] == ["보류", "장치-7", "dev@example.com", "kim@example.com"]
+    assert line.split()[-1] == "<보류@gate.example.com>"
     record = turns.wait(queue.find("장치-7", "보류"))
     assert (record.status, record.next_attempt_at) == (Status.DEFERRED, None)
 
@@ -139,7 +151,7 @@ def test_what_is_on_hold_is_listed_while_the_gateway_runs(with_held, tmp_path, t
 def test_what_is_on_hold_can_be_tried_again(with_held, tmp_path, turns):
     queue, clock = with_held
     assert turns.wait(queue.claim(5, clock.seconds())) == []
-    assert run(tmp_path, "retry", "보류").exit_code == 0
+    assert run(tmp_path, "retry", "보류").output == "보류 is tried again.\n"
     clock.advance(5)
     [claim] = turns.wait(queue.claim(5, clock.seconds()))
     assert (claim.id, claim.on_hold, claim.attempts) == ("보류", False, 1)
@@ -149,8 +161,8 @@ def test_what_is_on_hold_can_be_tried_again(with_held, tmp_path, turns):
 def test_what_is_not_on_hold_is_told_so(with_held, tmp_path):
     result = run(tmp_path, "retry", "보통", "없음", "보류")
     assert result.exit_code == 1
-    assert result.output == "Error: not on hold: 보통, 없음\n"
-    assert run(tmp_path, "held").output == "Nothing is on hold.\n"
+    assert result.output == "Error: not on hold: 보통, 없음; nothing was done\n"
+    assert "보류" in run(tmp_path, "held").output
 
 
 def test_without_a_queue_nothing_is_listed_or_made(tmp_path, upgrade):
