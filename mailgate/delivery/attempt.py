@@ -18,6 +18,7 @@ class Attempt:
             empty where all is well.
         stale: whether a reused connection turned out to be dead before the server did anything with the message,
             which can go over another connection at once.
+        upstream: the name of the upstream it was made with.
 
     """
 
@@ -25,3 +26,4 @@ class Attempt:
     unknown: bool = False
     trouble: str = ""
     stale: bool = False
+    upstream: str = ""

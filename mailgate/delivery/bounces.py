@@ -35,9 +35,11 @@ class Bouncer:
         self._address_of = address_of
         self._journal = journal
 
-    def notice(self, claim: Claim, outcomes: tuple[Outcome, ...], now: float) -> NewMessage | None:
+    def notice(self, claim: Claim, outcomes: tuple[Outcome, ...], attempts: int, now: float) -> NewMessage | None:
         """
         Return the notice of what these outcomes end for good, to be stored with them; None where there is none.
+
+        `attempts` counts all that were made, the one that came to these outcomes included.
 
         A message without a sender gets none: it may be a notice itself (RFC 5321 section 6.1). Never raises.
         """
@@ -46,7 +48,7 @@ class Bouncer:
             return None
         try:
             to = self._address_of(claim.client)
-            return None if to is None else self._compose(claim, undelivered, to, now)
+            return None if to is None else self._compose(claim, undelivered, attempts, to, now)
         except Exception:  # noqa: BLE001 - without its outcome on disk the message would be delivered again
             _log.failure("the notice about {message} could not be made", message=claim.id)
             return None
@@ -62,7 +64,9 @@ class Bouncer:
             undelivered=sum(each.status in _UNDELIVERED for each in outcomes),
         )
 
-    def _compose(self, claim: Claim, undelivered: dict[int, Outcome], to: Address, now: float) -> NewMessage:
+    def _compose(
+        self, claim: Claim, undelivered: dict[int, Outcome], attempts: int, to: Address, now: float
+    ) -> NewMessage:
         identifier = new_id(now)
         message_id = f"<{identifier}@{self._hostname}>"
         content = compose_report(
@@ -73,7 +77,8 @@ class Bouncer:
                 sender=claim.sender,
                 accepted_at=claim.created_at,
                 ended_at=now,
-                attempts=claim.attempts + 1,
+                attempts=attempts,
+                uncertain=claim.on_hold,
                 recipients=tuple(
                     UndeliveredRecipient(
                         each.address, undelivered[each.position].status, undelivered[each.position].reply

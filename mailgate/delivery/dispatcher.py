@@ -128,13 +128,14 @@ class Dispatcher:
         if not self._running:
             self._give_back(claim)
         elif claim.damaged:
-            self._settle(claim, tuple(Outcome(each.position, Status.FAILED, _LOST) for each in claim.recipients))
+            outcomes = tuple(Outcome(each.position, Status.FAILED, _LOST) for each in claim.recipients)
+            self._settle(claim, outcomes, tried=False)
         elif claim.on_hold and self._wall() < claim.expires_at:
             self._hold_on(claim)
         elif claim.on_hold or self._expired(claim):
             reply = Reply(554, "5.4.7", self._why_expired(claim))
             outcomes = tuple(Outcome(each.position, Status.EXPIRED, reply) for each in claim.recipients)
-            self._settle(claim, outcomes)
+            self._settle(claim, outcomes, tried=False)
         else:
             delivered = self._route.deliver(claim)
             delivered.addCallbacks(self._attempted, self._not_attempted, (claim,), {}, (claim,), {})
@@ -175,7 +176,12 @@ class Dispatcher:
         hold = attempt.unknown and self._hold_unknown
         if attempt.unknown:
             self._journal.record(
-                "delivery.outcome_unknown", message=claim.id, client=claim.client, on_hold=hold or None
+                "delivery.outcome_unknown",
+                message=claim.id,
+                message_id=claim.message_id,
+                client=claim.client,
+                upstream=attempt.upstream,
+                on_hold=hold or None,
             )
         self._settle(claim, outcomes, hold=hold)
 
@@ -190,19 +196,23 @@ class Dispatcher:
         _log.failure("delivery of {message} broke", failure, message=claim.id)
         self._done(claim.id)
 
-    def _settle(self, claim: Claim, outcomes: tuple[Outcome, ...], *, hold: bool = False) -> None:
+    def _settle(
+        self, claim: Claim, outcomes: tuple[Outcome, ...], *, tried: bool = True, hold: bool = False
+    ) -> None:
+        """Record how a message stands, after an attempt or without one, and have the queue store it."""
+        attempts = claim.attempts + tried
         now, wall = self._clock.seconds(), self._wall()
         due_at = None
         if any(outcome.status is Status.DEFERRED for outcome in outcomes):
             left = max(0.0, claim.expires_at - wall)
-            wait = left if hold else min(self._retry_after(claim.attempts + 1), left)
+            wait = left if hold else min(self._retry_after(attempts), left)
             due_at = now + wait
-        self._record(claim, outcomes, due_at)
-        notice = self._bouncer.notice(claim, outcomes, wall)
+        self._record(claim, outcomes, attempts, None if hold else due_at)
+        notice = self._bouncer.notice(claim, outcomes, attempts, wall)
         # The outcome and its notice stay in memory until they are on disk; the content need not.
         self._work.resize(claim.id, 0 if notice is None else len(notice.content))
         on_hold = hold and due_at is not None
-        settled = self._settler.settle(Settlement(claim.id, outcomes, wall, due_at, on_hold, notice))
+        settled = self._settler.settle(Settlement(claim.id, outcomes, wall, due_at, tried, on_hold, notice))
         settled.addCallback(self._settled, claim.id, outcomes, notice)
 
     def _settled(
@@ -219,7 +229,7 @@ class Dispatcher:
         if held and self.on_settled is not None:
             self.on_settled(message, outcomes)
 
-    def _record(self, claim: Claim, outcomes: tuple[Outcome, ...], due_at: float | None) -> None:
+    def _record(self, claim: Claim, outcomes: tuple[Outcome, ...], attempts: int, due_at: float | None) -> None:
         addresses = {recipient.position: recipient.address for recipient in claim.recipients}
         now = self._clock.seconds()
         for outcome in outcomes:
@@ -233,7 +243,7 @@ class Dispatcher:
                 enhanced=reply.enhanced or None,
                 text=reply.text or None,
                 host=reply.host or None,
-                attempt=claim.attempts + 1,
+                attempt=attempts,
                 next_attempt_in=None
                 if due_at is None or outcome.status is not Status.DEFERRED
                 else round(due_at - now),

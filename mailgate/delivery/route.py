@@ -1,6 +1,7 @@
 """Which upstream a message goes to: the most preferred one that works."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -95,7 +96,7 @@ class Route:
     ) -> Attempt | Deferred[Attempt]:
         upstream.release(connection, attempt)
         # Bounded: each time a connection that had been used before is gone, and a fresh one is never stale.
-        return self.deliver(claim) if attempt.stale else attempt
+        return self.deliver(claim) if attempt.stale else replace(attempt, upstream=upstream.name)
 
     def _not_connected(self, failure: Failure, upstream: Upstream, claim: Claim) -> Deferred[Attempt]:
         if not isinstance(failure.value, PoolClosedError):

@@ -166,10 +166,11 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """
-    The end of one attempt: an outcome for every recipient of the claim.
+    The end of one attempt, or of a message that isn't tried any more: an outcome for every recipient of the claim.
 
     `settled_at` is of the calendar; `due_at` is when the deferred ones are tried again, by the gateway's clock,
-    None if none is deferred. `on_hold` keeps them from being tried: at `due_at` they expire.
+    None if none is deferred. `tried` tells whether an attempt was made. `on_hold` keeps the deferred ones from
+    being tried again: at `due_at` they expire.
     `notice` is a message that tells of the outcome, to be stored with it: without a key, a quota and a lease.
     """
 
@@ -177,6 +178,7 @@ class Settlement:
     outcomes: tuple[Outcome, ...]
     settled_at: float
     due_at: float | None
+    tried: bool = True
     on_hold: bool = False
     notice: NewMessage | None = None
 

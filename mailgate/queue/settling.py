@@ -28,7 +28,7 @@ _UPDATE_MESSAGES = (
     .where(MESSAGES.c.id == sa.bindparam("of"))
     .values(
         status=sa.bindparam("became"),
-        attempts=MESSAGES.c.attempts + 1,
+        attempts=MESSAGES.c.attempts + sa.bindparam("made"),
         lease=None,
         turn=None,
         due_at=sa.bindparam("due"),
@@ -69,6 +69,7 @@ class _Changes:
             {
                 "of": settlement.id,
                 "became": status.value,
+                "made": int(settlement.tried),
                 "due": None if final or settlement.due_at is None else settlement.due_at + self.ahead,
                 "now": self.now + self.ahead,
                 "hold": settlement.on_hold and not final,

@@ -497,7 +497,14 @@ def test_an_unknown_outcome_is_recorded(world):
     message = world.queue.store(world.message(), lease=True)
     world.dispatcher.deliver(message)
     world.server.sending[0].answer(LATER, unknown=True, trouble="the connection broke")
-    assert world.journal.named("delivery.outcome_unknown") == [{"message": message.id, "client": "sensor"}]
+    assert world.journal.named("delivery.outcome_unknown") == [
+        {
+            "message": message.id,
+            "message_id": message.message_id,
+            "client": "sensor",
+            "upstream": "smtp0.internal:25",
+        }
+    ]
     assert len(world.server.received) == 1
     assert statuses(world, message) == [[Status.DEFERRED]]
 
@@ -510,6 +517,7 @@ def test_an_unknown_outcome_can_be_held_until_it_expires(make_world):
     world.server.sending[0].answer(LATER, unknown=True, trouble="the connection broke")
     [settlement] = world.queue.settled[message.id]
     assert (settlement.on_hold, settlement.due_at) == (True, message.expires_at)
+    assert "next_attempt_in" not in world.journal.named("delivery.deferred")[0]
     held = replace(message, on_hold=True, attempts=1)
     world.dispatcher.deliver(world.queue.store(held, lease=True))
     assert world.queue.due[message.id] == message.expires_at
@@ -517,7 +525,10 @@ def test_an_unknown_outcome_can_be_held_until_it_expires(make_world):
     world.queue.due.clear()
     world.dispatcher.deliver(world.queue.store(held, lease=True))
     assert len(world.server.received) == 1
-    [outcome] = world.queue.settled[message.id][1].outcomes
+    ended = world.queue.settled[message.id][1]
+    assert not ended.tried
+    assert world.journal.named("delivery.expired")[0]["attempt"] == 1
+    [outcome] = ended.outcomes
     assert outcome.status is Status.EXPIRED
     assert outcome.reply.text == (
         "the message was on hold, because the outcome of an attempt was unknown, until it expired"

@@ -1,5 +1,6 @@
 """What a Queue promises to the reactor's side, whichever database it is kept in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_a_message_goes_all_its_way(open_here, turns, new_message, now):
 def undelivered(message, at, notice):
     outcomes = tuple(Outcome(position, Status.FAILED, None) for position in range(len(message.recipients)))
     return Settlement(message.id, outcomes, at, None, notice=notice)
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_only_attempts_are_counted(open_here, turns, new_message, now, tried):
+    queue = open_here()
+    message = new_message(lease=True)
+    turns.wait(queue.accept(message))
+    assert turns.wait(queue.settle(replace(undelivered(message, now, None), tried=tried))) is True
+    assert turns.wait(queue.find(message.client, message.id)).attempts == int(tried)
 
 
 def test_a_notice_is_there_with_the_outcome_it_tells(open_here, turns, new_message, now):

@@ -51,6 +51,7 @@ def undelivered(*recipients: UndeliveredRecipient, **changes: object) -> Undeliv
         "accepted_at": 1796083200.0,
         "ended_at": 1796083260.0,
         "attempts": 3,
+        "uncertain": False,
         "recipients": recipients or (UndeliveredRecipient(ONE, Status.FAILED, NEVER),),
         "content": letter(),
     }
@@ -236,6 +237,17 @@ def test_a_person_reads_what_happened_to_what():
     ):
         assert words in said
     assert "비밀" not in said
+
+
+def test_a_person_reads_that_it_may_have_arrived():
+    late = UndeliveredRecipient("이@y.kr", Status.EXPIRED, LATER)
+    content = report(undelivered(late, uncertain=True))
+    message = message_from_bytes(content, policy=SMTP)
+    assert message["Subject"] == "전달 여부 불명 / Perhaps undelivered: 3번 구역의 온도 경고"
+    said = text_of(content)
+    assert "may have reached the recipients below" in said
+    assert "전달되었을 수도 있습니다" in said
+    assert "did not reach" not in said
 
 
 def test_a_program_reads_the_same():

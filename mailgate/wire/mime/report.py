@@ -24,6 +24,23 @@ MAX_HEADER_OCTETS = 64 * 1024
 
 MAX_SUBJECT = 200
 
+_LOST_KO = (
+    "다음 메일이 아래 받는 사람에게 전달되지 않았으며, 다시 시도하지 않습니다.",
+    "아직 필요한 메일이면 원인을 해결한 뒤 새로 보내 주십시오.",
+)
+_LOST = (
+    "The following message did not reach the recipients below, and is not tried again.",
+    "If it is still needed, resolve the cause and send it again.",
+)
+_UNCERTAIN_KO = (
+    "다음 메일은 아래 받는 사람에게 전달되었을 수도 있습니다. 보내는 도중 연결이 끊겨 결과를 알 수 없었습니다.",
+    "다시 시도하지 않습니다. 새로 보내기 전에 받았는지 확인해 주십시오.",
+)
+_UNCERTAIN = (
+    "The following message may have reached the recipients below: the connection was lost before the answer came.",
+    "It is not tried again. Make sure whether it arrived before you send it again.",
+)
+
 _NAME = "Mail Delivery System"
 _LOCAL_PART = "MAILER-DAEMON"
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
@@ -40,7 +57,8 @@ class Undelivered:
         sender: the envelope's sender as an addr-spec.
         accepted_at: when it was taken.
         ended_at: when these recipients' outcome became final.
-        attempts: deliveries that were tried and settled, the last one included.
+        attempts: deliveries that were tried and settled.
+        uncertain: whether it was on hold, since one of them may have delivered it.
         recipients: those that it will not reach, at least one.
         content: the message in canonical form.
 
@@ -53,6 +71,7 @@ class Undelivered:
     accepted_at: float
     ended_at: float
     attempts: int
+    uncertain: bool
     recipients: tuple[UndeliveredRecipient, ...]
     content: bytes
 
@@ -78,11 +97,12 @@ def compose_report(undelivered: Undelivered, *, to: Address, hostname: str, mess
     text = text_part("plain", _text(undelivered, hostname))
     parts = [text, status, header]
     report = Boundaries(parts).multipart("report; report-type=delivery-status", parts)
+    title = "전달 여부 불명 / Perhaps undelivered" if undelivered.uncertain else "전달 실패 / Undelivered"
     subject = _subject(undelivered.content)
     fields = [
         mailbox_list("From", [Mailbox(Address(_LOCAL_PART, hostname), _NAME)]),
         mailbox_list("To", [Mailbox(to)]),
-        unstructured("Subject", f"전달 실패 / Undelivered: {subject}" if subject else "전달 실패 / Undelivered"),
+        unstructured("Subject", f"{title}: {subject}" if subject else title),
         f"Date: {date_time(undelivered.ended_at)}\r\n",
         f"Message-ID: {message_id}\r\n",
         *_references(undelivered.message_id),
@@ -112,12 +132,10 @@ def _text(undelivered: Undelivered, hostname: str) -> str:
     )
     lines = [
         f"메일 게이트웨이({hostname})가 자동으로 보내는 알림입니다.",
-        "다음 메일이 아래 받는 사람에게 전달되지 않았으며, 다시 시도하지 않습니다.",
-        "아직 필요한 메일이면 원인을 해결한 뒤 새로 보내 주십시오.",
+        *(_UNCERTAIN_KO if undelivered.uncertain else _LOST_KO),
         "",
         f"This is an automatic notice of the mail gateway {hostname}.",
-        "The following message did not reach the recipients below, and is not tried again.",
-        "If it is still needed, resolve the cause and send it again.",
+        *(_UNCERTAIN if undelivered.uncertain else _LOST),
         "",
         *(f"{name}: {value}" for name, value in facts if value),
     ]
