@@ -1,13 +1,17 @@
 """How many connections an upstream is good for at the moment."""
 
 STEP = 1.0
-"""Seconds between two doublings after a quiet time, and at least between two times that it is halved."""
+"""Seconds between two doublings after a quiet time, between two times that it is halved, and at first between two
+tries with one connection more; a try has gone well once it has lasted as long."""
 
 LONGEST_PROBE = 60.0
 """The most seconds between two tries with one connection more than was last too many."""
 
 TOLERATED = 10
 """Messages without a word of overload that make up for one with it."""
+
+STRAIN = 3 * TOLERATED
+"""What isn't made up for, beyond which it is more than chance."""
 
 FEW = 2
 """With a single connection, a message that takes long would hold up all others."""
@@ -17,45 +21,47 @@ class Allowance:
     """
     A number of connections between 1 and `limit` that follows what the upstream can take.
 
-    It is halved when the upstream says of more than a few messages that it is overloaded, and grows while there is
-    success: doubled each STEP up to where it was last cut, then by one (additive increase, multiplicative
-    decrease). How long it waits before it tries one more follows what came of that: twice as long after each cut,
-    and STEP once a try went well for that long. Times are in a clock's seconds.
+    It is halved when the upstream says of some messages in a hundred that it is overloaded, and grows while all of
+    it is used with success: doubled each STEP up to where it was last cut, then by one (additive increase,
+    multiplicative decrease). How long it waits before it tries one more follows what came of that: twice as long
+    after each cut, and STEP once a try went well. Times are in a clock's seconds.
 
     Attributes:
         connections: the number.
+        trying: whether the last of them is being tried.
 
     """
 
     def __init__(self, limit: int) -> None:
         self.connections = limit
+        self.trying = False
         self._limit = limit
         self._proven = limit
         self._probe_wait = STEP
-        self._trying = False
         self._strain = 0
         self._changed_at = 0.0
         self._cut_at = -STEP
 
-    def succeeded(self, now: float) -> None:
-        """Note that the upstream did its work."""
+    def succeeded(self, used: int, now: float) -> None:
+        """Note that the upstream did its work over one of so many connections that were in use."""
         self._strain = max(0, self._strain - 1)
         since = now - self._changed_at
-        if self._trying and since >= STEP:
+        if used < self.connections or since < STEP:
+            return
+        if self.trying:
+            self.trying = False
             self._probe_wait = STEP
         if self.connections < self._proven:
-            if since >= STEP:
-                self._use(min(self.connections * 2, self._proven), now)
-        elif since >= self._probe_wait:
-            self._use(min(self.connections + 1, self._limit), now)
-            self._trying = True
+            self._use(min(self.connections * 2, self._proven), now)
+        elif since >= self._probe_wait and self.connections < self._limit:
+            self._use(self.connections + 1, now)
+            self.trying = True
 
     def overloaded(self, now: float) -> None:
         """Note that it said it has too much to do; what says so together counts once."""
-        tolerable, self._strain = not self._strain, TOLERATED
-        if tolerable or now - self._cut_at < STEP:
-            return
-        self._cut(max(self.connections // 2, min(FEW, self.connections)), now)
+        self._strain = min(self._strain, STRAIN) + TOLERATED
+        if self._strain > STRAIN and now - self._cut_at >= STEP:
+            self._cut(max(self.connections // 2, min(FEW, self.connections)), now)
 
     def refused(self, opened: int, now: float) -> None:
         """Note that it took no further connection beside `opened` others."""
@@ -70,7 +76,7 @@ class Allowance:
     def _use(self, connections: int, now: float) -> None:
         self.connections = connections
         self._changed_at = now
-        self._trying = False
+        self.trying = False
 
     def _cut(self, connections: int, now: float) -> None:
         if now - self._cut_at >= STEP:

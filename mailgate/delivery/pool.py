@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from mailgate.delivery.line import FairLine
 
 SLOW = 5.0
-"""Seconds after which a connection that is still being opened keeps no other from being opened beside it."""
+"""Seconds after which a connection that is still being opened doesn't keep another from being opened any more."""
 
 
 class Connection(Protocol):
@@ -45,7 +45,7 @@ class Limits:
     When a connection is of no more use.
 
     Attributes:
-        connections: the most that are open or being opened, where none is slow to open; else twice as many.
+        connections: the most that are of use at once; with those that are slow to open, or hang, twice as many.
         idle: seconds without use.
         age: seconds since it was opened; servers get restarted and move.
         uses: how often it was used.
@@ -74,7 +74,7 @@ class Pool(Generic[C]):
 
     Attributes:
         lent: the connections in use.
-        refusals: how many could not be opened since the last one that could.
+        refusals: how many could not be opened since the last one that could, whoever waited for them.
 
     """
 
@@ -99,7 +99,7 @@ class Pool(Generic[C]):
 
     @property
     def most(self) -> int:
-        """How many connections may ever be open at once."""
+        """How many connections are good for use at once."""
         return self._limits.connections
 
     @property
@@ -108,8 +108,8 @@ class Pool(Generic[C]):
         return len(self.lent)
 
     @property
-    def opening(self) -> int:
-        """How many connections are being opened, and may yet be soon."""
+    def young(self) -> int:
+        """How many connections have begun to be opened within the last SLOW seconds."""
         now = self._clock.seconds()
         return sum(now - begun < SLOW for begun in self._opening.values())
 
@@ -218,12 +218,9 @@ class Pool(Generic[C]):
         return bool(self._waiting and self._idle) and len(self.lent) < self._allowed
 
     def _should_open(self) -> bool:
-        opening = self.opening
-        return (
-            len(self._waiting) > opening
-            and len(self._members) + opening < self._allowed
-            and len(self._members) + len(self._opening) < 2 * self._limits.connections
-        )
+        room = self._allowed - len(self._members)
+        beside = min(2 * room, 2 * self._limits.connections - len(self._members), len(self._waiting) + 1)
+        return self.young < min(room, len(self._waiting)) and len(self._opening) < beside
 
     def _opened(self, result: C | Failure, opening: Deferred[C]) -> None:
         del self._opening[opening]

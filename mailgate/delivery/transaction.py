@@ -14,6 +14,7 @@ _CLOSING = 421
 _START_INPUT = 354
 _TOO_MANY_RECIPIENTS = {452: ("", "4.5.3"), 552: ("", "5.5.3")}
 _NO_SUCH_COMMAND = range(500, 505)
+_OF_A_SENDER = "2.1.0"
 _OF_AN_ADDRESS = "2.1."
 """What begins the enhanced codes of an answer to MAIL or RCPT (RFC 3463 section 3.2)."""
 
@@ -71,6 +72,7 @@ class Transaction:
         self._extensions = extensions
         self._host = host
         self._again = again
+        self._bdat = extensions.chunking
         self._asked: list[tuple[PendingRecipient, bytes]] = []
         self._next = 0
         self._accepted: list[int] = []
@@ -174,6 +176,9 @@ class Transaction:
         if not self._refused:
             if reply.positive:
                 self._accepted.append(recipient.position)
+                if reply.readable(self._host).enhanced == _OF_A_SENDER:
+                    # Perhaps MAIL was answered twice: with DATA the reply shows it before the message is sent.
+                    self._bdat = False
             else:
                 self._recipient_refused(recipient, reply)
         if self._next < len(self._asked):
@@ -185,7 +190,7 @@ class Transaction:
             return self._end()
         if not self._accepted:
             return self._reset()
-        if self._extensions.chunking:
+        if self._bdat:
             self.stage = Stage.CONTENT
             return bdat_last(self._claim.content)
         self.stage = Stage.DATA
@@ -213,14 +218,14 @@ class Transaction:
         if not self._accepted:
             return self._end()
         shown = reply.readable(self._host)
-        if self._extensions.chunking and reply.positive and shown.enhanced.startswith(_OF_AN_ADDRESS):
-            # A reply too many came before: after DATA the 354 would have shown it.
+        if self._bdat and reply.positive and shown.enhanced.startswith(_OF_AN_ADDRESS):
+            # There was a reply too many: after DATA the 354 would have shown it.
             self.bdat_failed = True
             self.interrupt("the server answered an address once more")
         elif reply.positive:
             for position in self._accepted:
                 self._decide(position, Status.ACCEPTED, shown)
-        elif self._extensions.chunking and reply.code in _NO_SUCH_COMMAND:
+        elif self._bdat and reply.code in _NO_SUCH_COMMAND:
             self.bdat_failed = True
             self.trouble = f"the server offers CHUNKING and refuses BDAT: {shown.code} {shown.text}".strip()
             self._obstruct(Status.DEFERRED, shown)

@@ -17,7 +17,7 @@ TROUBLES = 3
 """Connections in a row that were lost or could not be had, after which that is no mere chance any more."""
 
 LATELY = 5.0
-"""Seconds after a reply to a message within which a connection that can't be had may be mere chance."""
+"""Seconds after a success, or the first of several failures, within which what can't be had may be chance."""
 
 SILENCE = 30.0
 """Seconds without a reply on any connection, with messages waiting, before it is left alone."""
@@ -49,6 +49,7 @@ class Upstream:
         self._journal = journal
         self._troubles = 0
         self._worked_at = -LATELY
+        self._refused_since = 0.0
         self._silent = False
         self._probe: SmtpConnection | None = None
         self._closing = False
@@ -91,16 +92,21 @@ class Upstream:
         """
         Learn that a connection could not be made.
 
-        Where others work, or yet may, it may be chance; TROUBLES in a row, there was one too many.
+        Where others work, or may yet, the first few in a row may be chance; then there was one too many. What is
+        being opened is hope for a short time only: the next message's may be as dead as the last one's.
         """
         now = self._clock.seconds()
-        others = len(self._pool) + self._pool.opening
-        lately = now - self._worked_at < LATELY
-        if self._health.open and (others or lately) and self._pool.refusals < TROUBLES:
-            return
-        if self._health.open and others:
-            self._allowance.refused(others, now)
-        else:
+        if self._pool.refusals <= 1:
+            self._refused_since = now
+        others = len(self._pool)
+        if now - self._refused_since < LATELY:
+            others += self._pool.young
+        chance = self._pool.refusals < TROUBLES and not self._allowance.trying
+        if not self._health.open:
+            self._leave_alone(reason)
+        elif others and not chance:
+            self._allowance.refused(others - self._extra, now)
+        elif not others and (now - self._worked_at >= LATELY or self._pool.refusals >= TROUBLES):
             self._leave_alone(reason)
         self._adjust()
 
@@ -134,7 +140,7 @@ class Upstream:
         elif _tells_of_load(attempt):
             self._allowance.overloaded(now)
         else:
-            self._allowance.succeeded(now)
+            self._allowance.succeeded(self._pool.busy - self._hung, now)
 
     def _remember(self, connection: SmtpConnection) -> SmtpConnection:
         self._probe = connection
@@ -143,6 +149,9 @@ class Upstream:
     def _in_trouble(self, attempt: Attempt, connection: SmtpConnection, now: float) -> None:
         if not self._health.open and connection is not self._probe:
             # Old business of a closed upstream proves nothing: the probe decides.
+            return
+        if self._health.open and self._hangs(connection):
+            # It was of no use before, and others may do well meanwhile.
             return
         self._troubles += 1
         if self._troubles >= TROUBLES or not self._health.open:
@@ -153,12 +162,19 @@ class Upstream:
     @property
     def _hung(self) -> int:
         """How many connections in use have said nothing for long."""
-        now = self._clock.seconds()
-        return sum(now - connection.heard_at >= SILENCE for connection in self._pool.lent)
+        return sum(map(self._hangs, self._pool.lent))
+
+    @property
+    def _extra(self) -> int:
+        """How many connections are used beyond the allowance, in the place of those that hang."""
+        return min(self._hung, self._pool.most)
+
+    def _hangs(self, connection: SmtpConnection) -> bool:
+        return self._clock.seconds() - connection.heard_at >= SILENCE
 
     def _adjust(self) -> None:
         # What hangs is of no use, and may do so for ten minutes: it must not keep others from the upstream.
-        self._pool.allow(self._allowance.connections + min(self._hung, self._pool.most))
+        self._pool.allow(self._allowance.connections + self._extra)
 
     def _leave_alone(self, reason: str) -> None:
         if self._closing or not self._health.failed():

@@ -100,16 +100,32 @@ def test_a_server_that_does_not_know_bdat_fails_no_message(code):
     assert not handover.attempt.unknown
 
 
-@pytest.mark.parametrize("late", [b"250 2.1.0 sender ok", b"250 2.1.5 recipient ok"])
-def test_an_answer_to_an_address_is_none_to_the_message(late):
-    """The server answered MAIL twice: what comes now is about the last recipient."""
+def test_an_answer_to_a_recipient_is_none_to_the_message():
+    """The server answered a recipient twice: what comes now is about the last one."""
     handover, _ = begin("a@x.kr", "b@x.kr", "c@x.kr", most_recipients=2)
-    feed(handover, b"250 2.1.0 ok", b"250 2.1.0 ok", b"250 2.1.5 ok")
-    assert feed(handover, late) == b""
+    feed(handover, b"250 2.1.0 ok", b"250 2.1.5 ok", b"250 2.1.5 ok")
+    assert feed(handover, b"250 2.1.5 ok") == b""
     assert statuses(handover) == [Status.DEFERRED] * 3
     assert handover.attempt.unknown
     assert handover.attempt.trouble == "the server answered an address once more"
     assert handover.bdat_failed
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_where_mail_may_have_been_answered_twice_the_message_goes_by_data(pipelining):
+    handover, _ = begin(pipelining=pipelining)
+    feed(handover, b"250 2.1.0 ok")
+    assert feed(handover, b"250 2.1.0 ok") == b"DATA\r\n"
+    assert feed(handover, b"354 go").endswith(b"\r\n.\r\n")
+    feed(handover, b"250 2.1.0 whatever")
+    assert statuses(handover) == [Status.ACCEPTED]
+    handover, _ = begin(pipelining=pipelining)
+    feed(handover, b"250 2.1.0 ok")
+    feed(handover, b"250 2.1.0 ok")
+    with pytest.raises(ReplyError):
+        feed(handover, b"250 2.1.5 ok")
+    handover.interrupt("the server broke the protocol")
+    assert not handover.attempt.unknown
 
 
 def test_after_data_the_go_ahead_has_shown_that_replies_are_in_step():

@@ -207,6 +207,75 @@ def test_connections_that_never_open_are_no_sign_of_life(world):
     assert world.events == ["upstream.down"]
 
 
+@pytest.mark.parametrize("connections", [10, 40])
+@pytest.mark.parametrize("gap", [5.1, 5.5, 5.8, 6.5, 7.0, 11.0])
+def test_a_dead_server_is_left_alone_however_seldom_it_is_asked(connections, gap):
+    """Each connection ends after 30 s, and the message that waited for it asks again."""
+    world = World(connections)
+    begun = []
+    for seconds in range(600):
+        now = world.clock.seconds()
+        if seconds % 5 == 0:
+            world.upstream.watch()
+        if world.upstream.open and seconds * 10 % round(gap * 10) < 10:
+            world.ask()
+        begun += [(now, each) for each in world.opening if each not in [opening for _, opening in begun]]
+        for at, opening in begun:
+            if now - at >= 30 and opening in world.opening:
+                world.opening.remove(opening)
+                opening.errback(Failure(UpstreamError("no connection in time")))
+        if world.events:
+            break
+        world.clock.advance(1)
+    assert world.clock.seconds() <= 45
+
+
+def test_what_hangs_beside_a_refusal_is_no_reason_to_ask_again_at_once(world):
+    """The server takes four, three of which hang."""
+    world.ask(4)
+    world.open()
+    hung = world.lent[1:]
+    world.clock.advance(SILENCE)
+    world.lent[0].heard_at = world.clock.seconds()
+    world.upstream.watch()
+    world.ask(40)
+    world.refuse_all()
+    refused = world.refused
+    for _ in range(20):
+        world.lent[0].heard_at = world.clock.seconds()
+        world.end(WELL)
+        world.refuse_all()
+        world.lent.sort(key=hung.__contains__)
+        world.clock.advance(0.1)
+    assert world.refused - refused <= 3
+    assert not world.events
+
+
+def test_a_try_that_is_refused_is_taken_at_its_word(world):
+    world.ask(40)
+    world.open(3)
+    world.refuse_all()
+    refused = world.refused
+    world.clock.advance(2 * STEP)
+    world.end(WELL)
+    world.refuse_all()
+    assert (world.allowed, world.refused) == (3, refused + 1)
+
+
+def test_connections_that_hung_and_end_together_are_no_news(world):
+    world.ask(11)
+    world.open()
+    hung = world.lent[:9]
+    world.clock.advance(SILENCE)
+    del world.lent[:9]
+    world.upstream.release(world.lent.pop(), WELL)
+    world.open()
+    for connection in hung:
+        connection.close()
+        world.upstream.release(connection, BROKEN)
+    assert not world.events
+
+
 def test_connections_that_are_slow_to_open_leave_others_their_places(world):
     world.ask(40)
     world.open(8)
@@ -252,7 +321,8 @@ def test_a_reply_about_its_load_lowers_the_number_and_one_about_a_mailbox_does_n
     world.end(deferred("4.2.2"))
     world.end(deferred("4.7.1"))
     assert world.allowed == 10
-    world.end(deferred("4.3.2"))
+    for _ in range(3):
+        world.end(deferred("4.3.2"))
     assert world.allowed == 10
     world.end(deferred("4.3.2"))
     assert world.allowed == 5
@@ -263,8 +333,11 @@ def test_a_421_in_a_session_lowers_the_number(world):
     closing = Attempt(outcomes=(told,), trouble="421 too much to do")
     world.ask(40)
     world.open()
-    world.end(closing, 2)
+    for _ in range(2):
+        world.end(WELL)
+        world.end(closing, TROUBLES - 1)
     assert world.allowed == 5
+    assert not world.events
 
 
 def test_silence_leaves_it_alone_and_a_word_ends_that(world):
