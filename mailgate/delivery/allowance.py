@@ -21,10 +21,10 @@ class Allowance:
     """
     A number of connections between 1 and `limit` that follows what the upstream can take.
 
-    It is halved when the upstream says of some messages in a hundred that it is overloaded, and grows while all of
-    it is used with success: doubled each STEP up to where it was last cut, then by one (additive increase,
-    multiplicative decrease). How long it waits before it tries one more follows what came of that: twice as long
-    after each cut, and STEP once a try went well. Times are in a clock's seconds.
+    It is halved when the upstream says of some messages in a hundred that it is overloaded, and grows while there
+    is success: doubled each STEP up to where it was last cut, then by one (additive increase, multiplicative
+    decrease). That one is tried until it was in use with success. How long it waits before it tries one more follows
+    what came of the last: twice as long after each cut, and STEP where it went well. Times are in a clock's seconds.
 
     Attributes:
         connections: the number.
@@ -46,7 +46,7 @@ class Allowance:
         """Note that the upstream did its work over one of so many connections that were in use."""
         self._strain = max(0, self._strain - 1)
         since = now - self._changed_at
-        if used < self.connections or since < STEP:
+        if since < STEP or (self.trying and used < self.connections):
             return
         if self.trying:
             self.trying = False

@@ -75,12 +75,12 @@ def test_a_word_of_overload_now_and_then_is_made_up_for(share, least, most):
     assert least <= statistics.fmean(seen) <= most
 
 
-def test_what_isnt_used_up_doesnt_grow():
+def test_what_isnt_used_grows_by_one_only():
     allowance = Allowance(10)
     allowance.refused(3, 100.0)
     for second in range(100, 200):
         allowance.succeeded(2, float(second))
-    assert allowance.connections == 3
+    assert allowance.connections == 4
 
 
 def test_a_try_goes_well_only_once_it_was_used():
