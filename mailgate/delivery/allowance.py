@@ -23,18 +23,21 @@ class Allowance:
 
     It is halved when the upstream says of some messages in a hundred that it is overloaded, and grows while there
     is success: doubled each STEP up to where it was last cut, then by one (additive increase, multiplicative
-    decrease). That one is tried until it was in use with success. How long it waits before it tries one more follows
-    what came of the last: twice as long after each cut, and STEP where it went well. Times are in a clock's seconds.
+    decrease). That one is tried until it was in use with success. How long it waits before it tries one more
+    follows what came of the last: twice as long after each cut, and STEP where it went well. Times are in the
+    seconds of a clock.
 
     Attributes:
         connections: the number.
         trying: whether the last of them is being tried.
+        misses: connections that could not be had since the number changed; who sees one counts it.
 
     """
 
     def __init__(self, limit: int) -> None:
         self.connections = limit
         self.trying = False
+        self.misses = 0
         self._limit = limit
         self._proven = limit
         self._probe_wait = STEP
@@ -77,6 +80,7 @@ class Allowance:
         self.connections = connections
         self._changed_at = now
         self.trying = False
+        self.misses = 0
 
     def _cut(self, connections: int, now: float) -> None:
         if now - self._cut_at >= STEP:

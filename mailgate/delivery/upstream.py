@@ -101,7 +101,9 @@ class Upstream:
         others = len(self._pool)
         if now - self._refused_since < LATELY:
             others += self._pool.young
-        chance = self._pool.refusals < TROUBLES and not self._allowance.trying
+        self._allowance.misses += 1
+        failures = self._allowance.misses if self._allowance.trying else self._pool.refusals
+        chance = failures < TROUBLES
         if not self._health.open:
             self._leave_alone(reason)
         elif others and not chance:
