@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -17,6 +18,8 @@ from mailgate.demo.processes import Program, ProgramError
 CLIENT = "unique_client"
 HOSTNAME = "gate.example.com"
 LOOPBACK = "127.0.0.1"
+
+_PORTS = range(10240, 32768)
 
 _SETTINGS = """\
 hostname = "{hostname}"
@@ -143,14 +146,16 @@ def listening_port(server: Program) -> int:
 
 def free_port(preferred: int = 0) -> int:
     """Return the preferred TCP port of the loopback interface where it is free, else any free one."""
-    for port in (preferred, 0):
+    # From below those that systems give to outgoing connections: one of them might take it before a server does.
+    others = (secrets.choice(_PORTS) for _ in range(100))
+    for port in (preferred, *others) if preferred else others:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            return port
     raise ProgramError("no port of the loopback interface is free")
 
 
