@@ -30,18 +30,17 @@ class Allowance:
     Attributes:
         connections: the number.
         trying: whether the last of them is being tried.
-        misses: connections that could not be had since the number changed; who sees one counts it.
 
     """
 
     def __init__(self, limit: int) -> None:
         self.connections = limit
         self.trying = False
-        self.misses = 0
         self._limit = limit
         self._proven = limit
         self._probe_wait = STEP
         self._strain = 0
+        self._misses = 0
         self._changed_at = 0.0
         self._cut_at = -STEP
 
@@ -70,6 +69,15 @@ class Allowance:
         """Note that it took no further connection beside `opened` others."""
         self._cut(max(1, min(opened, self.connections)), now)
 
+    def missed(self, in_a_row: int) -> int:
+        """
+        Note that a connection could not be had, as so many in a row; return how many speak against the number.
+
+        While one more is tried, all since then do: whatever succeeds between may be the others'.
+        """
+        self._misses += 1
+        return self._misses if self.trying else in_a_row
+
     def restart(self, now: float) -> None:
         """Begin with few connections: the upstream has just come back, and everybody waits for it."""
         self._proven = self._limit
@@ -80,7 +88,7 @@ class Allowance:
         self.connections = connections
         self._changed_at = now
         self.trying = False
-        self.misses = 0
+        self._misses = 0
 
     def _cut(self, connections: int, now: float) -> None:
         if now - self._cut_at >= STEP:

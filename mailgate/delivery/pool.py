@@ -218,6 +218,7 @@ class Pool(Generic[C]):
         return bool(self._waiting and self._idle) and len(self.lent) < self._allowed
 
     def _should_open(self) -> bool:
+        # What is slow to open must not keep messages waiting, nor a slow server get ever more connections.
         room = self._allowed - len(self._members)
         beside = min(2 * room, 2 * self._limits.connections - len(self._members), len(self._waiting) + 1)
         return self.young < min(room, len(self._waiting)) and len(self._opening) < beside

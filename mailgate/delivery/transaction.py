@@ -176,7 +176,7 @@ class Transaction:
         if not self._refused:
             if reply.positive:
                 self._accepted.append(recipient.position)
-                if reply.readable(self._host).enhanced == _OF_A_SENDER:
+                if self._bdat and reply.readable(self._host).enhanced == _OF_A_SENDER:
                     # Perhaps MAIL was answered twice: with DATA the reply shows it before the message is sent.
                     self._bdat = False
             else:

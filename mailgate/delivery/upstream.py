@@ -101,12 +101,10 @@ class Upstream:
         others = len(self._pool)
         if now - self._refused_since < LATELY:
             others += self._pool.young
-        self._allowance.misses += 1
-        failures = self._allowance.misses if self._allowance.trying else self._pool.refusals
-        chance = failures < TROUBLES
+        misses = self._allowance.missed(self._pool.refusals)
         if not self._health.open:
             self._leave_alone(reason)
-        elif others and not chance:
+        elif others and misses >= TROUBLES:
             self._allowance.refused(others - self._extra, now)
         elif not others and (now - self._worked_at >= LATELY or self._pool.refusals >= TROUBLES):
             self._leave_alone(reason)
@@ -152,7 +150,7 @@ class Upstream:
         if not self._health.open and connection is not self._probe:
             # Old business of a closed upstream proves nothing: the probe decides.
             return
-        if self._health.open and self._hangs(connection):
+        if self._health.open and _hangs(connection, now):
             # It was of no use before, and others may do well meanwhile.
             return
         self._troubles += 1
@@ -164,15 +162,13 @@ class Upstream:
     @property
     def _hung(self) -> int:
         """How many connections in use have said nothing for long."""
-        return sum(map(self._hangs, self._pool.lent))
+        now = self._clock.seconds()
+        return sum(_hangs(connection, now) for connection in self._pool.lent)
 
     @property
     def _extra(self) -> int:
         """How many connections are used beyond the allowance, in the place of those that hang."""
         return min(self._hung, self._pool.most)
-
-    def _hangs(self, connection: SmtpConnection) -> bool:
-        return self._clock.seconds() - connection.heard_at >= SILENCE
 
     def _adjust(self) -> None:
         # What hangs is of no use, and may do so for ten minutes: it must not keep others from the upstream.
@@ -185,6 +181,10 @@ class Upstream:
         self.trouble = f"{self.name}: {reason}"
         self._journal.record("upstream.down", upstream=self.name, reason=reason)
         self._pool.turn_away(Failure(UpstreamError(reason)))
+
+
+def _hangs(connection: SmtpConnection, now: float) -> bool:
+    return now - connection.heard_at >= SILENCE
 
 
 def _tells_of_load(attempt: Attempt) -> bool:

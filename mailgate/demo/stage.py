@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificate
@@ -148,7 +149,7 @@ def free_port(preferred: int = 0) -> int:
     """Return the preferred TCP port of the loopback interface where it is free, else any free one."""
     # From below those that systems give to outgoing connections: one of them might take it before a server does.
     others = (secrets.choice(_PORTS) for _ in range(100))
-    for port in (preferred, *others) if preferred else others:
+    for port in filter(None, chain([preferred], others)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
