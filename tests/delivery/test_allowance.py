@@ -107,6 +107,31 @@ def test_a_try_goes_well_only_once_it_was_used():
     assert waits[5] >= 32
 
 
+def test_a_try_that_went_well_is_over():
+    allowance = Allowance(4)
+    allowance.refused(3, 100.0)
+    allowance.succeeded(3, 102.0)
+    assert allowance.trying
+    allowance.succeeded(4, 103.0)
+    assert (allowance.connections, allowance.trying) == (4, False)
+
+
+def test_one_is_left_whatever_else_hangs():
+    allowance = Allowance(10)
+    allowance.refused(-3, 100.0)
+    assert allowance.connections == 1
+
+
+def test_a_long_overload_is_soon_forgotten():
+    allowance = Allowance(10)
+    for _ in range(100):
+        allowance.overloaded(100.0)
+    for _ in range(2 * TOLERATED):
+        allowance.succeeded(10, 100.5)
+    allowance.overloaded(102.0)
+    assert allowance.connections == 5
+
+
 def test_after_an_outage_it_doubles_with_each_second_of_success():
     allowance = Allowance(10)
     allowance.restart(100.0)

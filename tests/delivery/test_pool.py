@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from mailgate.delivery.pool import Limits, Pool, PoolClosedError
+from mailgate.delivery.pool import SLOW, Limits, Pool, PoolClosedError
 
 
 class Line:
@@ -76,6 +76,25 @@ def test_there_are_never_more_than_the_limit(world):
     lines = [world.open(), world.open()]
     assert not world.opening
     assert waiting == [[lines[0]], [lines[1]], [], [], []]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "lent", "waiting", "most"),
+    [(3, 2, 40, 2), (3, 0, 40, 6), (10, 0, 1, 2), (20, 10, 40, 10)],
+    ids=["twice the room", "twice what is allowed", "one more than wait", "twice the limit in all"],
+)
+def test_a_server_that_is_slow_gets_no_more_and_more_connections(allowed, lent, waiting, most):
+    world = World(connections=10)
+    world.pool.allow(allowed)
+    for _ in range(lent):
+        world.acquire()
+        world.open()
+    for _ in range(waiting):
+        world.acquire()
+    for _ in range(5):
+        world.clock.advance(SLOW)
+        world.pool.allow(allowed)
+    assert len(world.opening) == most
 
 
 def test_who_asks_first_is_served_first(world):
