@@ -105,7 +105,7 @@ class Upstream:
         if not self._health.open:
             self._leave_alone(reason)
         elif others and misses >= TROUBLES:
-            self._allowance.refused(others - self._extra, now)
+            self._allowance.refused(others - self._hung, now)
         elif not others and (now - self._worked_at >= LATELY or self._pool.refusals >= TROUBLES):
             self._leave_alone(reason)
         self._adjust()
@@ -165,14 +165,9 @@ class Upstream:
         now = self._clock.seconds()
         return sum(_hangs(connection, now) for connection in self._pool.lent)
 
-    @property
-    def _extra(self) -> int:
-        """How many connections are used beyond the allowance, in the place of those that hang."""
-        return min(self._hung, self._pool.most)
-
     def _adjust(self) -> None:
         # What hangs is of no use, and may do so for ten minutes: it must not keep others from the upstream.
-        self._pool.allow(self._allowance.connections + self._extra)
+        self._pool.allow(self._allowance.connections + self._hung)
 
     def _leave_alone(self, reason: str) -> None:
         if self._closing or not self._health.failed():

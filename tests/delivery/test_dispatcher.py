@@ -539,6 +539,7 @@ def test_what_the_queue_has_lost_a_part_of_fails_for_that_reason_and_is_told(wor
     world.bounces["sensor"] = Address("ops", "x.kr")
     world.dispatcher.deliver(world.queue.store(world.message(damaged=True), lease=True))
     [failed] = world.journal.named("delivery.failed")
+    assert failed["attempt"] == 0
     assert failed["text"] == "the gateway's queue was damaged and holds only a part of the message"
     assert len(world.journal.named("bounce.queued")) == 1
     assert all(claim.sender == "" for claim in world.server.received)

@@ -111,6 +111,13 @@ def test_an_answer_to_a_recipient_is_none_to_the_message():
     assert handover.bdat_failed
 
 
+def test_another_kind_of_answer_is_the_messages():
+    handover, _ = begin()
+    feed(handover, b"250 2.1.0 ok", b"250 2.1.5 ok")
+    feed(handover, b"250 2.10.0 queued")
+    assert statuses(handover) == [Status.ACCEPTED]
+
+
 @pytest.mark.parametrize("pipelining", [True, False])
 def test_where_mail_may_have_been_answered_twice_the_message_goes_by_data(pipelining):
     handover, _ = begin(pipelining=pipelining)

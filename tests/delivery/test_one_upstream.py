@@ -267,6 +267,35 @@ def test_a_try_has_failed_after_a_few_refusals_whatever_succeeds_between(world):
     assert world.allowed == 3
 
 
+def test_a_probe_that_hangs_ends_as_any_other(world):
+    world.ask(20)
+    world.refuse_all()
+    world.clock.advance(1)
+    world.ask()
+    world.open()
+    world.clock.advance(SILENCE)
+    world.end(BROKEN)
+    assert not world.upstream.open
+    assert world.upstream.admits_at == world.clock.seconds() + 2
+
+
+def test_what_hangs_is_no_use_of_one_more(world):
+    world.ask(40)
+    world.open(3)
+    world.refuse_all()
+    world.clock.advance(SILENCE)
+    world.lent[0].heard_at = world.clock.seconds()
+    world.upstream.watch()
+    world.open(2)
+    assert len(world.lent) == 5
+    world.end(WELL)
+    assert world.allowed == 4
+    world.clock.advance(2 * STEP)
+    world.lent.sort(key=lambda each: each.heard_at, reverse=True)
+    world.end(WELL)
+    assert world.allowed == 4
+
+
 def test_connections_that_hung_and_end_together_are_no_news(world):
     world.ask(11)
     world.open()
